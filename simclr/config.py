@@ -1,0 +1,291 @@
+"""The typed schema of a cell's configuration: what exists, its unit, its range, and what it decides.
+
+Each field says of itself what it decides (:class:`Decides`): the pretrained weights, the cell only, or nothing that
+is measured. The identity of cells and pretrainings (:mod:`simclr.cell`) follows from that alone. Values that belong
+together are the YAML files of ``conf/``; nothing has a second default there that it has here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from simclr.errors import InvalidInput, one_line, suggestion
+
+
+class Decides(Enum):
+    """What changing a setting can change."""
+
+    WEIGHTS = "the pretrained weights, and with them every cell that uses them"
+    CELL = "what is measured on given weights"
+    NOTHING = "where and how the work is done, not its result"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``low`` to ``high``, the ends included unless ``above`` excludes the lower one."""
+
+    low: float
+    high: float = math.inf
+    unit: str = ""
+    above: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return math.isfinite(value) and (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        lower = f"more than {self.low:g}" if self.above else f"at least {self.low:g}"
+        upper = f", at most {self.high:g}" if math.isfinite(self.high) else ""
+        return f"{lower}{upper}{' ' + self.unit if self.unit else ''}"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of a few names."""
+
+    names: tuple[str, ...]
+
+    def __contains__(self, value: str) -> bool:
+        return value in self.names
+
+    def __str__(self) -> str:
+        return ", ".join(self.names)
+
+
+def setting(default: Any, decides: Decides, valid: Range | OneOf | None = None, unit: str = "") -> Any:
+    """A field of the schema: its default, what it decides, which values it takes (each one, for a list)."""
+    metadata = {"decides": decides, "valid": valid, "unit": unit or getattr(valid, "unit", "")}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+WEIGHTS, CELL, NOTHING = Decides.WEIGHTS, Decides.CELL, Decides.NOTHING
+PROBABILITY = Range(0, 1)
+
+
+@dataclass
+class DataConfig:
+    """The images. What they are is decided by their content (a digest, see :mod:`simclr.data`), not by where they lie."""
+
+    name: str = setting(MISSING, NOTHING, OneOf(("digits", "imagenet5", "folder")))
+    root: str | None = setting(None, NOTHING)
+    image_size: int = setting(MISSING, WEIGHTS, Range(8, 1024, "pixels"))
+
+
+@dataclass
+class EncoderConfig:
+    """The network that is pretrained and kept: stages of ``blocks`` blocks and ``widths`` channels, then a global mean."""
+
+    name: str = setting(MISSING, WEIGHTS, OneOf(("small_cnn", "small_resnet", "resnet18", "resnet50")))
+    widths: list[int] = setting([], WEIGHTS, Range(1, 8192, "channels"))
+    blocks: list[int] = setting([], WEIGHTS, Range(1, 64, "blocks"))
+    stem: str = setting("auto", WEIGHTS, OneOf(("auto", "cifar", "strided", "imagenet")))
+    shortcut: str = setting("strided", WEIGHTS, OneOf(("strided", "pooled")))
+    norm_momentum: float = setting(0.98, WEIGHTS, Range(0, 0.9999))
+
+
+@dataclass
+class HeadConfig:
+    """The projection head between encoder and loss (SimCLR, arXiv 2002.05709, section 4.2)."""
+
+    name: str = setting(MISSING, WEIGHTS, OneOf(("none", "zero_relu", "one_relu", "two_relu")))
+    hidden: list[int] = setting([256, 128], WEIGHTS, Range(1, 65536, "units"))
+    output: int = setting(50, WEIGHTS, Range(1, 65536, "units"))
+
+
+@dataclass
+class AugmentConfig:
+    """What makes two views of an image: geometry first, then colour, blur and noise."""
+
+    name: str = setting(MISSING, WEIGHTS, OneOf(("simclr", "affine", "documents")))
+    crop_area: list[float] = setting([1.0, 1.0], WEIGHTS, Range(0, 1, above=True), "share of the image")
+    crop_aspect: list[float] = setting([0.75, 4 / 3], WEIGHTS, Range(0.1, 10), "width / height")
+    flip: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
+    jitter: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
+    brightness: float = setting(0.0, WEIGHTS, Range(0, 1), "factor 1 - b to 1 + b")
+    contrast: float = setting(0.0, WEIGHTS, Range(0, 1), "factor 1 - c to 1 + c")
+    saturation: float = setting(0.0, WEIGHTS, Range(0, 1), "factor 1 - s to 1 + s")
+    hue: float = setting(0.0, WEIGHTS, Range(0, 0.5), "turns, from -h to h")
+    grey: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
+    blur: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
+    blur_sigma: list[float] = setting([0.0004, 0.009], WEIGHTS, Range(0, 0.2), "share of the side")
+    rotation: float = setting(0.0, WEIGHTS, Range(0, 180, "degrees"), "degrees, from -r to r")
+    scale: float = setting(0.0, WEIGHTS, Range(0, 2), "exp(-s) to exp(s), each axis by itself")
+    shear: float = setting(0.0, WEIGHTS, Range(0, 2), "from -s to s")
+    shift: float = setting(0.0, WEIGHTS, Range(0, 1), "share of the side, from -s to s")
+    noise: float = setting(0.0, WEIGHTS, Range(0, 1), "standard deviation")
+
+
+@dataclass
+class OptimizerConfig:
+    """The optimizer and the way its learning rate goes over the run."""
+
+    name: str = setting(MISSING, WEIGHTS, OneOf(("adamw", "sgd", "lars")))
+    learning_rate: float = setting(MISSING, WEIGHTS, Range(0, 1000, above=True))
+    scaling: str = setting("none", WEIGHTS, OneOf(("none", "linear", "sqrt")))
+    weight_decay: float = setting(0.0, WEIGHTS, Range(0, 10))
+    momentum: float = setting(0.9, WEIGHTS, Range(0, 0.9999))
+    warmup_epochs: float = setting(0.0, WEIGHTS, Range(0, 100_000, "epochs"))
+    schedule: str = setting("cosine", WEIGHTS, OneOf(("cosine", "constant")))
+    decay_steps: int | None = setting(None, WEIGHTS, Range(1, unit="steps"))
+    trust_coefficient: float = setting(0.001, WEIGHTS, Range(0, 10, above=True))
+
+
+@dataclass
+class PretrainConfig:
+    """The contrastive training."""
+
+    epochs: int = setting(MISSING, WEIGHTS, Range(1, 1_000_000, "epochs"))
+    batch_size: int = setting(128, WEIGHTS, Range(1, 1_000_000, "images"))
+    temperature: float = setting(0.2, WEIGHTS, Range(0.01, 100))
+    sizes: list[list[float]] = setting(MISSING, WEIGHTS)
+    precision: str = setting("auto", WEIGHTS, OneOf(("auto", "float32", "mixed_bfloat16", "mixed_float16")))
+    monitor_epochs: int = setting(10, NOTHING, Range(0, 1_000_000, "epochs"))
+    threads: int | None = setting(None, NOTHING, Range(1, 1024, "threads"))
+
+
+@dataclass
+class ProbeConfig:
+    """The measurement: which representation, seen at which size, by which classifier, with how many labels."""
+
+    name: str = setting(MISSING, CELL, OneOf(("linear", "knn", "documents")))
+    layer: int | str = setting("encoder", CELL)
+    label_fraction: float = setting(0.1, CELL, Range(0, 1, above=True))
+    subsets: int = setting(5, CELL, Range(1, 1000))
+    image_size: int = setting(MISSING, CELL, Range(8, 1024, "pixels"))
+    flip: str = setting("auto", CELL, OneOf(("auto", "true", "false")))
+    crop: str = setting("auto", CELL, OneOf(("auto", "centre", "whole")))
+    strengths: list[float] = setting([0.001, 0.01, 0.1, 1.0], CELL, Range(0, above=True))
+    neighbours: list[int] = setting([1, 3, 5, 10, 20], CELL, Range(1))
+
+
+@dataclass
+class TrackingConfig:
+    """Weights & Biases."""
+
+    mode: str = setting("auto", NOTHING, OneOf(("auto", "online", "offline", "disabled")))
+    project: str = setting("simclr", NOTHING)
+    entity: str | None = setting(None, NOTHING)
+    group: str | None = setting(None, NOTHING)
+    tags: list[str] = setting([], NOTHING)
+
+
+@dataclass
+class Config:
+    """A cell: one pretraining seen through one probe."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    seed: int = setting(0, WEIGHTS, Range(0, 2**31 - 1))
+    on_invalid: str = setting("error", NOTHING, OneOf(("error", "skip")))
+    root: str = setting("runs", NOTHING)
+
+
+def settings(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
+    """Every setting of a schema class or object: its dotted key, its field, its value (of a class: its default)."""
+    for each in dataclasses.fields(config):
+        key = f"{prefix}{each.name}"
+        if "decides" not in each.metadata and each.default_factory is not dataclasses.MISSING:
+            nested = each.default_factory if isinstance(config, type) else getattr(config, each.name)
+            yield from settings(nested, f"{key}.")
+        else:
+            yield key, each, None if isinstance(config, type) else getattr(config, each.name)
+
+
+def resolve(config: DictConfig | Config) -> Config:
+    """The composed configuration as typed, validated objects.
+
+    Raises:
+        InvalidInput: a key is unknown, or a value missing, of the wrong type, out of its range, or at odds with
+            another one.
+    """
+    if not isinstance(config, Config):
+        try:
+            merged = OmegaConf.merge(OmegaConf.structured(Config), config)
+            resolved = OmegaConf.to_object(merged)
+        except OmegaConfBaseException as error:
+            raise InvalidInput(f"{error.full_key or 'configuration'}: {one_line(error)}") from error
+        assert isinstance(resolved, Config)
+        config = resolved
+    validate(config)
+    return config
+
+
+def validate(config: Config) -> None:
+    """Every range of the schema, then the rules that tie settings together.
+
+    Raises:
+        InvalidInput: the first value that is not valid.
+    """
+    for key, declared, value in settings(config):
+        valid = declared.metadata["valid"]
+        for item in value if isinstance(value, list) else [value]:
+            if item is None or valid is None:
+                continue
+            if isinstance(valid, Range) and not isinstance(item, (int, float)):
+                continue
+            if item not in valid:
+                near = suggestion(str(item), valid.names) if isinstance(valid, OneOf) else ""
+                raise InvalidInput(f"{key}={_shown(value)}: valid is {valid}.{near}")
+    _validate_together(config)
+
+
+def _validate_together(config: Config) -> None:
+    data, encoder, head, augment, pretrain = config.data, config.encoder, config.head, config.augment, config.pretrain
+    if data.name == "folder" and not data.root:
+        raise InvalidInput("data.root is missing: data=folder needs data.root=DIR, a folder with train/ and test/")
+    if len(encoder.widths) != len(encoder.blocks) or not encoder.widths:
+        raise InvalidInput(
+            f"encoder.widths={encoder.widths}: one width per stage is needed, encoder.blocks={encoder.blocks}"
+        )
+    if encoder.name == "resnet50" and encoder.widths != [256, 512, 1024, 2048]:
+        raise InvalidInput(f"encoder.widths={encoder.widths}: resnet50 is Keras's own, its widths cannot be changed")
+    if encoder.name == "resnet50" and encoder.blocks != [3, 4, 6, 3]:
+        raise InvalidInput(f"encoder.blocks={encoder.blocks}: resnet50 is Keras's own, its blocks cannot be changed")
+    if len(head.hidden) != 2:
+        raise InvalidInput(f"head.hidden={head.hidden}: two widths are needed, say [256,128] (one_relu uses the first)")
+    for key, ends in (
+        ("crop_area", augment.crop_area),
+        ("crop_aspect", augment.crop_aspect),
+        ("blur_sigma", augment.blur_sigma),
+    ):
+        if len(ends) != 2 or ends[0] > ends[1]:
+            raise InvalidInput(f"augment.{key}={ends}: two numbers are needed, the smaller one first")
+    _validate_sizes(pretrain.sizes)
+
+
+def _validate_sizes(sizes: list[list[float]]) -> None:
+    given = f"pretrain.sizes={_shown(sizes)}"
+    valid = "valid is a list of [side in pixels, share of the steps], say [[32,0.5],[64,0.5]]"
+    if not sizes or any(len(stage) != 2 for stage in sizes):
+        raise InvalidInput(f"{given}: {valid}")
+    for side, share in sizes:
+        if side != int(side) or not 8 <= side <= 1024:
+            raise InvalidInput(f"{given}: a side of {side:g} pixels; valid is a whole number from 8 to 1024")
+        if not 0 < share <= 1:
+            raise InvalidInput(f"{given}: a share of {share:g}; valid is more than 0, at most 1")
+    if abs(sum(share for _, share in sizes) - 1) > 0.001:
+        raise InvalidInput(f"{given}: the shares add up to {sum(share for _, share in sizes):g}, not to 1")
+
+
+def _shown(value: Any) -> str:
+    """A value as a person would type it on the command line."""
+    if isinstance(value, list):
+        return "[" + ",".join(_shown(item) for item in value) + "]"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
