@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -146,7 +147,7 @@ class PretrainConfig:
     epochs: int = setting(MISSING, WEIGHTS, Range(1, 1_000_000, "epochs"))
     batch_size: int = setting(128, WEIGHTS, Range(1, 1_000_000, "images"))
     temperature: float = setting(0.2, WEIGHTS, Range(0.01, 100))
-    sizes: list[list[float]] = setting(MISSING, WEIGHTS)
+    sizes: list[Any] = setting(MISSING, WEIGHTS, unit="[side in pixels, share of the steps]")
     precision: str = setting("auto", WEIGHTS, OneOf(("auto", "float32", "mixed_bfloat16", "mixed_float16")))
     monitor_epochs: int = setting(10, NOTHING, Range(0, 1_000_000, "epochs"))
     threads: int | None = setting(None, NOTHING, Range(1, 1024, "threads"))
@@ -195,6 +196,9 @@ class Config:
     root: str = setting("runs", NOTHING)
 
 
+ConfigStore.instance().store(name="schema", node=Config)
+
+
 def settings(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
     """Every setting of a schema class or object: its dotted key, its field, its value (of a class: its default)."""
     for each in dataclasses.fields(config):
@@ -221,7 +225,9 @@ def resolve(config: DictConfig | Config) -> Config:
             raise InvalidInput(f"{error.full_key or 'configuration'}: {one_line(error)}") from error
         assert isinstance(resolved, Config)
         config = resolved
+    config.probe.flip = config.probe.flip.lower()  # YAML's true arrives as "True"
     validate(config)
+    config.pretrain.sizes = [[int(side), float(share)] for side, share in config.pretrain.sizes]
     return config
 
 
@@ -268,10 +274,11 @@ def _validate_together(config: Config) -> None:
     _validate_sizes(pretrain.sizes)
 
 
-def _validate_sizes(sizes: list[list[float]]) -> None:
+def _validate_sizes(sizes: list[Any]) -> None:
     given = f"pretrain.sizes={_shown(sizes)}"
     valid = "valid is a list of [side in pixels, share of the steps], say [[32,0.5],[64,0.5]]"
-    if not sizes or any(len(stage) != 2 for stage in sizes):
+    pairs = [stage for stage in sizes if isinstance(stage, list) and len(stage) == 2]
+    if not sizes or len(pairs) < len(sizes) or not all(isinstance(each, (int, float)) for pair in pairs for each in pair):
         raise InvalidInput(f"{given}: {valid}")
     for side, share in sizes:
         if side != int(side) or not 8 <= side <= 1024:

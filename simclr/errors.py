@@ -14,7 +14,12 @@ class InvalidInput(ValueError):
 
 
 class RunFailed(RuntimeError):
-    """A run that started and could not finish (exit code 1), with the reason and what to try."""
+    """A run that started and could not finish (exit code 1), with the reason and what to try.
+
+    ``path`` is that of the record that says so, where one could be written.
+    """
+
+    path: str | None = None
 
 
 def one_line(error: BaseException) -> str:

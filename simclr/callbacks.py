@@ -1,0 +1,154 @@
+"""What watches a pretraining: each callback does one thing, and none of them changes the weights."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from simclr.data import ImageSplit
+from simclr.errors import RunFailed
+from simclr.network import representations
+from simclr.probe import WeightedNeighbours
+from simclr.representation import still_view
+
+log = logging.getLogger(__name__)
+
+COLLAPSED = 0.05
+"""Spread of the embeddings (1 for evenly spread ones, see :func:`simclr.loss.embedding_spread`) that means collapse."""
+
+
+class StopOnNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends the run at the step whose loss is NaN or infinite, with a line that says which setting to try.
+
+    Raises:
+        RunFailed: at that step.
+    """
+
+    def __init__(self, learning_rate: float, temperature: float, precision: str) -> None:
+        super().__init__()
+        self._advice = (
+            f"try a lower optimizer.learning_rate (now {learning_rate:g}), "
+            f"a higher pretrain.temperature (now {temperature:g})"
+            + ("" if precision == "float32" else f", or pretrain.precision=float32 (now {precision})")
+        )
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise RunFailed(f"the loss became {loss} at epoch {self._epoch + 1}, step {batch + 1}: {self._advice}")
+
+
+class WarnOfCollapse(keras.callbacks.Callback):  # type: ignore[misc]
+    """Says once that every image has the same embedding, which the loss alone does not tell from a slow start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = False
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        spread = (logs or {}).get("spread", 1.0)
+        if spread < COLLAPSED and not self._said:
+            self._said = True
+            log.warning(
+                "the representation has collapsed: at epoch %d the embeddings of a batch hardly differ (spread %.3f, "
+                "evenly spread ones have 1); try a lower learning rate, a longer warm-up or another temperature",
+                epoch + 1,
+                spread,
+            )
+
+
+class EpochFacts(keras.callbacks.Callback):  # type: ignore[misc]
+    """Adds to each epoch's logs its learning rate and the images (not views) trained on per second."""
+
+    def __init__(self, images_per_epoch: int) -> None:
+        super().__init__()
+        self._images = images_per_epoch
+        self._begun = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._begun = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            logs["images_per_second"] = self._images / (time.perf_counter() - self._begun)
+
+
+class NeighbourMonitor(keras.callbacks.Callback):  # type: ignore[misc]
+    """The online probe: every few epochs, how well the encoder's nearest neighbours name a validation split.
+
+    The split is a fifth of the training images (at most 500) and stays in pretraining, so its accuracy is a little
+    optimistic; it never sees the test set, and a forward pass in inference mode changes no weight. A pass over N images
+    costs a sixth of an epoch's 2N views forward and backward, so that every 10 epochs is under 2 % of the time.
+    """
+
+    def __init__(self, images: ImageSplit, every: int, epochs: int, centre: bool, seed: int) -> None:
+        super().__init__()
+        self._every, self._epochs, self._centre = every, epochs, centre
+        order = np.random.default_rng((seed, 0x0E7)).permutation(len(images.labels))
+        cut = min(len(order) // 5, 500)
+        self._queries, self._bank = order[:cut], order[cut : cut + 2000]
+        self._images = images
+        self._looks: dict[int, Any] = {}
+        self.seconds = 0.0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        due = (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs
+        if logs is not None:
+            logs["monitor/knn_accuracy"] = self._accuracy() if due else math.nan
+
+    def _accuracy(self) -> float:
+        begun = time.perf_counter()
+        labels = self._images.labels
+        bank, queries = self._features(self._bank), self._features(self._queries)
+        found = WeightedNeighbours((20,)).classify(bank, labels[self._bank], queries, 20)
+        self.seconds += time.perf_counter() - begun
+        return float(np.mean(found == labels[self._queries]))
+
+    def _features(self, positions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        batches = [positions[start : start + 256] for start in range(0, len(positions), 256)]
+        look = self._look(self.model.size)
+        return np.concatenate([look(tf.constant(batch, tf.int32)).numpy() for batch in batches])
+
+    def _look(self, size: int) -> Any:
+        """Features of the images at given positions, as the network sees them at the size it is being trained at."""
+        if size not in self._looks:
+            model = self.model
+            encoder = representations(model.network, ["encoder"])
+
+            @tf.function(reduce_retracing=True)
+            def look(positions: tf.Tensor) -> tf.Tensor:
+                pixels, aspect = model.images_at(positions)
+                return encoder(still_view(pixels, aspect, size, self._centre), training=False)["encoder"]
+
+            self._looks[size] = look
+        return self._looks[size]
+
+
+class HistoryFile(keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes each epoch's logs as a line of a CSV file, and keeps the file readable at any time."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        row = {"epoch": epoch + 1, **{name: f"{value:.8g}" for name, value in (logs or {}).items()}}
+        new = not self._path.exists()
+        with self._path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)

@@ -1,0 +1,201 @@
+"""The shell around one cell: exit codes, one-line errors, the table at the end.
+
+Exit codes: 0 finished, reused or skipped; 1 failed; 2 bad input, nothing was started; 130 Ctrl-C; 143 SIGTERM.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from simclr import experiment
+from simclr.cell import ImpossibleCell
+from simclr.config import Config, resolve, settings
+from simclr.errors import InvalidInput, RunFailed, one_line, suggestion
+
+FINISHED, FAILED, INVALID, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+log = logging.getLogger(__name__)
+
+
+def main(task: Callable[[], Any]) -> int:
+    """Run Hydra's entry point and turn whatever comes out of it into an exit code and at most one line.
+
+    Args:
+        task: a function decorated with ``hydra.main``.
+
+    Returns:
+        The exit code.
+    """
+    # Hydra prints errors its own way, in several lines and with code 1, unless it is told to let them through.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    signal.signal(signal.SIGTERM, _terminate)
+    arguments = sys.argv[1:]
+    try:
+        sys.argv[1:] = arguments = _with_recorded_cell(arguments)
+        task()
+    except InvalidInput as error:
+        return _complain(error, INVALID)
+    except (HydraException, OmegaConfBaseException) as error:
+        conf = Path(inspect.getfile(inspect.unwrap(task))).parent / "conf"
+        return _complain(explain(arguments, conf) or error, INVALID)
+    except RunFailed as error:
+        return _complain(error, FAILED)
+    except KeyboardInterrupt:
+        return _complain("interrupted; run the same command again to start over", INTERRUPTED)
+    return FINISHED
+
+
+def run_cell(config: DictConfig) -> None:
+    """One cell as Hydra's task: run it, print the table and, last, ``result <path>`` on standard output.
+
+    In a single run an error ends the process with its code; in a grid it is raised, so that Hydra can count it.
+    """
+    try:
+        record = experiment.run(config)
+    except (InvalidInput, RunFailed) as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        _exit_with(error)
+    from simclr.summary import print_summary
+
+    print_summary(record)
+    print(f"result {record['path']}", flush=True)  # noqa: T201
+
+
+class CheckBeforeStart(Callback):  # type: ignore[misc]
+    """Hydra's callback that refuses a cell that cannot run before Hydra has written anything for it."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Validate the composed configuration; what is wrong with it ends the process with code 2."""
+        try:
+            typed = resolve(_without_hydra(config))
+            try:
+                experiment.check(typed)
+            except ImpossibleCell:
+                if typed.on_invalid == "error":
+                    raise
+        except InvalidInput as error:
+            _exit_with(error)
+
+
+def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
+    """What is wrong with a command line that Hydra could not compose, where it is one of the overrides.
+
+    Args:
+        arguments: of the command line.
+        conf: the folder of configuration groups.
+
+    Returns:
+        The error as a person needs it: the key, the value, what is valid; None where the overrides are not to blame.
+    """
+    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in conf.iterdir()}
+    for text in overrides:
+        try:
+            (override,) = OverridesParser.create().parse_overrides([text])
+        except HydraException as error:
+            return InvalidInput(f"{text}: not understood as KEY=VALUE ({one_line(error)[:150]})")
+        for value in _values(override):
+            found = _explain_one(override, value, {name: options for name, options in groups.items() if options})
+            if found is not None:
+                return found
+    return None
+
+
+def _explain_one(override: Override, value: Any, groups: dict[str, list[str]]) -> InvalidInput | None:
+    key = override.key_or_group
+    if key in groups:
+        options = groups[key]
+        if value is None or value in options:
+            return None
+        return InvalidInput(
+            f"{key}={value}: there is no such option; valid is {', '.join(options)}.{suggestion(str(value), options)}"
+        )
+    if key.startswith("hydra") or override.is_add() or override.is_delete():
+        return None
+    known = {name: field for name, field, _ in settings(Config)}
+    if key not in known:
+        hint = suggestion(key, [*known, *groups]) or " python run.py --help lists them."
+        return InvalidInput(f"{key}={value}: there is no such key.{hint}")
+    try:
+        OmegaConf.update(OmegaConf.structured(Config), key, value)
+    except OmegaConfBaseException:
+        valid = known[key].metadata["valid"]
+        kind = _KINDS.get(str(known[key].type), str(known[key].type))
+        return InvalidInput(f"{key}={value}: valid is {kind}{f', {valid}' if valid else ''}")
+    return None
+
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "int | None": "a whole number or null",
+    "list[int]": "a list of whole numbers",
+    "list[float]": "a list of numbers",
+    "list[Any]": "a list of [side in pixels, share of the steps]",
+    "int | str": "a negative index or a name",
+    "str": "a name",
+}
+
+
+def _values(override: Override) -> list[Any]:
+    if override.is_sweep_override():
+        return list(override.sweep_string_iterator()) if override.is_choice_sweep() else []
+    return [override.value()]
+
+
+def _with_recorded_cell(arguments: list[str]) -> list[str]:
+    """Let ``--config-dir`` name the folder of a cell's record: its configuration is then the base of this run.
+
+    A group chosen on the command line replaces what the record has for it.
+    """
+    for position, argument in enumerate(arguments):
+        if argument.startswith("--config-dir=") or (argument in ("--config-dir", "-cd") and arguments[position + 1 :]):
+            given = argument.partition("=")[2] or arguments[position + 1]
+            if (Path(given) / "result.json").is_file() and (Path(given) / "config.yaml").is_file():
+                recorded = OmegaConf.load(Path(given) / "config.yaml")
+                for group in {text.partition("=")[0] for text in arguments} & set(recorded):
+                    if isinstance(recorded[group], DictConfig):
+                        del recorded[group]
+                ConfigStore.instance().store(group="recorded", name="cell", package="_global_", node=recorded)
+                rest = position + (1 if "=" in argument else 2)
+                return arguments[:position] + arguments[rest:]
+    return arguments
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+
+
+def _exit_with(error: InvalidInput | RunFailed) -> NoReturn:
+    code = _complain(error, INVALID if isinstance(error, InvalidInput) else FAILED)
+    if isinstance(error, RunFailed) and error.path:
+        print(f"result {error.path}", flush=True)  # noqa: T201
+    raise SystemExit(code)
+
+
+def _complain(error: Exception | str, code: int) -> int:
+    line = error if isinstance(error, str) else one_line(error)
+    print(f"error: {line}" if code in (FAILED, INVALID) else line, file=sys.stderr, flush=True)  # noqa: T201
+    return code
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise SystemExit(TERMINATED)

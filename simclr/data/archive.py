@@ -1,0 +1,73 @@
+"""The images out of a downloaded archive, and nothing else out of it: its bytes come from the network."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from simclr.errors import RunFailed
+
+MEMBERS_MAX = 10_000
+BYTES_MAX = 1 << 29
+IMAGE = re.compile(r"[^/\\]+/(?P<split>train|test)/(?P<name>[^/\\:]+\.jpg)")
+
+
+def extract(archive: Path, folder: Path) -> dict[str, str]:
+    """Write the archive's ``<top>/{train,test}/*.jpg`` below ``folder``, without ``<top>``.
+
+    Args:
+        archive: a gzip-compressed tar file.
+        folder: an empty folder.
+
+    Returns:
+        The SHA-256 of each file written, by its path relative to ``folder``.
+
+    Raises:
+        RunFailed: in one line: the archive is broken or cut short; a member has an absolute path or ``..`` in it, or
+            is a link or a device; or it holds more than these images could.
+        OSError: ``folder`` cannot be written.
+    """
+    hashes: dict[str, str] = {}
+    try:
+        with tarfile.open(archive, "r|gz") as members:
+            size = 0
+            for number, member in enumerate(members, start=1):
+                size += member.size
+                _refuse_unsafe(member, number, size)
+                image = IMAGE.fullmatch(member.name)
+                if image is None or not member.isfile():
+                    continue
+                relative = f"{image['split']}/{image['name']}"
+                if relative in hashes:
+                    raise RunFailed(f"the archive was refused: {member.name!r} is in it twice")
+                hashes[relative] = _write(members, member, folder / relative)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+        raise RunFailed(f"the archive is broken or cut short: {error}") from error
+    return hashes
+
+
+def _refuse_unsafe(member: tarfile.TarInfo, number: int, size: int) -> None:
+    path = PurePosixPath(member.name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts:
+        raise RunFailed(f"the archive was refused: its member {member.name!r} leads out of the folder")
+    if not (member.isfile() or member.isdir()):
+        kind = "link" if member.issym() or member.islnk() else "device"
+        raise RunFailed(f"the archive was refused: its member {member.name!r} is a {kind}")
+    if number > MEMBERS_MAX or size > BYTES_MAX or member.size < 0:
+        raise RunFailed(f"the archive was refused: more than {MEMBERS_MAX:,} files or {BYTES_MAX:,} bytes in it")
+
+
+def _write(members: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> str:
+    content = members.extractfile(member)
+    assert content is not None
+    place.parent.mkdir(exist_ok=True)
+    hashed = hashlib.sha256()
+    with place.open("xb") as file:
+        while chunk := content.read(1 << 16):
+            hashed.update(chunk)
+            file.write(chunk)
+    return hashed.hexdigest()

@@ -1,0 +1,146 @@
+r"""What the images are, whoever has them and wherever they lie: a SHA-256 of the content.
+
+For files it is the hash of the lines ``<sha256>  <relative path>\n`` in byte order of the paths, which a shell says
+too: ``find train test -name '*.jpg' | LC_ALL=C sort | xargs sha256sum | sha256sum``. The hashes of single files are
+remembered with their size and time of change, since hashing all of a large set takes longer than starting a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+import unicodedata
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from simclr.data import digits, imagenet5
+from simclr.data.listing import Catalogue, path_order, stored_bytes
+from simclr.errors import InvalidInput
+
+SCHEMA = 1
+SETTLED_NS = 2_000_000_000
+CHUNK = 1 << 20
+
+Hashed = tuple[int, int, str]
+
+
+def digest(catalogue: Catalogue, cache: Path) -> str:
+    """64 hex digits that stand for the content that :func:`simclr.data.load` will deliver.
+
+    For ``imagenet5`` that is to be downloaded, or was downloaded into ``cache``, it is the one digest that ``load``
+    accepts, and nothing is read: ``load`` replaces a download that went bad.
+
+    Args:
+        catalogue: what is there.
+        cache: where hashes of single files are remembered; where it cannot be written they are computed each time.
+
+    Raises:
+        InvalidInput: a file cannot be read, or a local copy of ``imagenet5`` is not the published one.
+    """
+    if catalogue.name == "digits":
+        return digits.digest()
+    if catalogue.name == "imagenet5" and (catalogue.needs_download or catalogue.root == imagenet5.cached(cache)):
+        return imagenet5.CONTENT
+    content = file_digest(catalogue, cache)
+    if catalogue.name == "imagenet5" and content != imagenet5.CONTENT:
+        raise InvalidInput(
+            f"{catalogue.root}: its content is {content[:12]}, not {imagenet5.CONTENT[:12]} of the published images; "
+            "valid is an unchanged copy, or none, and it is downloaded"
+        )
+    return content
+
+
+def file_digest(catalogue: Catalogue, cache: Path) -> str:
+    """The digest of a catalogue's files as they are on disk now, expected or not.
+
+    Raises:
+        InvalidInput: a file cannot be read, named in one line.
+    """
+    assert catalogue.root is not None
+    root, index = catalogue.root, _index_of(catalogue.root, cache)
+    known = _read_index(index, root)
+    now = {path: _status(root / path) for path in catalogue.paths}
+    kept = {path: known[path] for path in now if path in known and known[path][:2] == now[path]}
+    changed = [path for path in now if path not in kept]
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        hashes = dict(zip(changed, pool.map(_hash, (root / path for path in changed)), strict=True))
+    hashes.update((path, hashed) for path, (_, _, hashed) in kept.items())
+    # A file that was written a moment ago may be written again within the clock's resolution and keep its size and
+    # time: it is hashed anew until it has settled.
+    settled = time.time_ns() - SETTLED_NS
+    remembered = {path: (*now[path], hashes[path]) for path in now if now[path][1] < settled}
+    if remembered != known:
+        with contextlib.suppress(OSError):
+            _write_index(index, root, remembered)
+    return combined(hashes.items())
+
+
+def combined(hashes: Iterable[tuple[str, str]]) -> str:
+    """The digest of pairs of relative path and SHA-256, in whatever order they come.
+
+    >>> combined([("train/b.jpg", "02"), ("train/a.jpg", "01")]) == combined([("train/a.jpg", "01"),
+    ...                                                                       ("train/b.jpg", "02")])
+    True
+    """
+    content = hashlib.sha256()
+    for path, hashed in sorted(hashes, key=lambda pair: path_order(pair[0])):
+        content.update(hashed.encode() + b"  " + stored_bytes(unicodedata.normalize("NFC", path)) + b"\n")
+    return content.hexdigest()
+
+
+def _status(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be read: {error.strerror}") from error
+    return status.st_size, status.st_mtime_ns
+
+
+def _hash(path: Path) -> str:
+    content = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                content.update(chunk)
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be read: {error.strerror}") from error
+    return content.hexdigest()
+
+
+def _index_of(root: Path, cache: Path) -> Path:
+    # One file for each root, so that two sets that are hashed at once do not overwrite each other's.
+    return cache / "hashes" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
+
+
+def _read_index(index: Path, root: Path) -> dict[str, Hashed]:
+    """What was remembered for ``root``; nothing where the index is missing, broken, or of another root."""
+    try:
+        stored: Any = json.loads(index.read_bytes())
+        if stored["schema"] != SCHEMA or stored["root"] != str(root):
+            return {}
+        return {path: _entry(*values) for path, values in stored["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _entry(size: Any, changed: Any, hashed: Any) -> Hashed:
+    if type(size) is not int or type(changed) is not int or not isinstance(hashed, str) or len(hashed) != 64:
+        raise ValueError("not an entry of this index")
+    return size, changed, hashed
+
+
+def _write_index(index: Path, root: Path, files: dict[str, Hashed]) -> None:
+    index.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = index.with_name(f".{index.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        # Escaped to ASCII: a file name whose bytes are no UTF-8 could not be encoded otherwise.
+        unfinished.write_text(json.dumps({"schema": SCHEMA, "root": str(root), "files": files}), encoding="ascii")
+        unfinished.replace(index)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,44 @@
+"""The five-class ImageNet subset: what it is, where it may lie, and how it is known to be the right one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from simclr.data.listing import Catalogue, Split
+
+FOLDER = "imagenet-5-categories"
+COMMIT = "0d81ce762e071c08c5ed2368e1429b80fb189760"
+ARCHIVE = f"thunderInfy/imagenet-5-categories/archive/{COMMIT}.tar.gz"
+CONTENT = "d49898fed5b27534a2f59a6c024f4971c6abccb647dbb30c60282d0017d30837"
+CLASSES = ("airplane", "car", "cat", "dog", "elephant")
+TRAIN_PER_CLASS = 250
+TEST_PER_CLASS = 50
+
+
+def cached(cache: Path) -> Path:
+    """Where a download is put: the one copy that is ours to replace."""
+    return Path(os.path.abspath(cache / FOLDER))  # noqa: PTH100 - compared with roots, which have no '..'
+
+
+def locate(root: Path | None, cache: Path) -> Path | None:
+    """The first copy that is there: below ``$SIMCLR_DATA``, at ``root``, in the cache; None where there is none.
+
+    A ``root`` that was asked for is returned whether it is there or not: to go on without it would hide a mistake.
+    """
+    shared = os.environ.get("SIMCLR_DATA")
+    if shared and (Path(shared).expanduser() / FOLDER).is_dir():
+        return Path(shared).expanduser() / FOLDER
+    if root is not None:
+        return root
+    return cached(cache) if cached(cache).is_dir() else None
+
+
+def to_download() -> Catalogue:
+    """The catalogue of the images before they are here: names, counts and labels, no paths."""
+    labels = np.arange(len(CLASSES), dtype=np.int32)
+    train = Split((), np.repeat(labels, TRAIN_PER_CLASS))
+    test = Split((), np.repeat(labels, TEST_PER_CLASS))
+    return Catalogue("imagenet5", CLASSES, train, test, needs_download=True)

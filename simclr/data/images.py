@@ -1,0 +1,101 @@
+"""The images as arrays: the end of the data's way, and the start of the experiment's."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simclr.config import DataConfig
+from simclr.data import digits, imagenet5
+from simclr.data.content import digest
+from simclr.data.listing import Catalogue
+from simclr.data.progress import Report
+from simclr.data.provision import obtain
+from simclr.data.sources import catalogue
+from simclr.data.arrays import decoded
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSplit:
+    """N training or test images of S x S pixels; all arrays are read-only.
+
+    Attributes:
+        pixels: (N, S, S, C) uint8, the whole image squashed to a square; C is 3 (RGB) for files, where the array is
+            mapped from disk, and 1 for the digits.
+        labels: (N,) int32, indices into the class names.
+        aspect: (N,) float32, width / height of the upright image before it was squashed.
+        paths: N paths relative to the data's folder; empty for the digits.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    aspect: NDArray[np.float32]
+    paths: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A data set, ready to be used.
+
+    Attributes:
+        classes: the class names, which labels are indices into.
+        digest: 64 hex digits that stand for the content, see :func:`simclr.data.digest`.
+        train, test: the two splits.
+        ignored: foreign files that were passed over.
+    """
+
+    classes: tuple[str, ...]
+    digest: str
+    train: ImageSplit
+    test: ImageSplit
+    ignored: int = 0
+
+
+def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
+    """The configured images, downloaded where they are on no disk yet and decoded where they have not been before.
+
+    Args:
+        config: which data, where, and the side S at which they are kept.
+        cache: the folder ``<root>/data``, in which downloads and decoded images are kept.
+        report: takes what there is to say while it lasts, a line at a time.
+
+    Raises:
+        InvalidInput: the data cannot be used as they are, with the folder, class or file, in one line.
+        RunFailed: the download failed, or the cache cannot be written.
+    """
+    found = catalogue(config, cache)
+    if config.name == "digits":
+        return _digits(found, config.image_size, cache)
+    if config.name == "imagenet5" and (found.needs_download or found.root == imagenet5.cached(cache)):
+        obtain(cache, report)
+        found = catalogue(config, cache)
+    if found.ignored:
+        report(f"{found.root}: {found.ignored} files that are no images were passed over")
+    content = digest(found, cache)
+    arrays = decoded(found, content, config.image_size, cache, report)
+    train = ImageSplit(arrays.train_pixels, found.train.labels, arrays.train_aspect, found.train.paths)
+    test = ImageSplit(arrays.test_pixels, found.test.labels, arrays.test_aspect, found.test.paths)
+    return Images(found.classes, content, train, test, found.ignored)
+
+
+def _digits(found: Catalogue, side: int, cache: Path) -> Images:
+    bundled = digits.read()
+    pixels = digits.resized(bundled.pixels, side)
+
+    def split(members: NDArray[np.bool_]) -> ImageSplit:
+        aspect = np.ones(int(members.sum()), np.float32)
+        chosen = (pixels[members], bundled.labels[members], aspect)
+        for array in chosen:
+            array.flags.writeable = False
+        return ImageSplit(*chosen, ())
+
+    return Images(found.classes, digest(found, cache), split(~bundled.is_test), split(bundled.is_test))

@@ -1,0 +1,58 @@
+"""From a data option to its catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from simclr.config import DataConfig
+from simclr.data import digits, imagenet5
+from simclr.data.listing import LAYOUT, Catalogue, list_folder
+from simclr.errors import InvalidInput
+
+
+def catalogue(config: DataConfig, cache: Path) -> Catalogue:
+    """What the configured data are, found by listing only: nothing is decoded, written or downloaded.
+
+    Args:
+        config: which data, and for files where they lie.
+        cache: the folder in which downloads are kept, ``<root>/data``; it need not exist.
+
+    Returns:
+        The catalogue. For ``imagenet5`` that is nowhere on this machine, or of which the cache holds an incomplete
+        copy, it is the known one with ``needs_download``.
+
+    Raises:
+        InvalidInput: in one line, the folder, class or file that is missing or wrong.
+    """
+    if config.name == "digits":
+        return digits.catalogue()
+    if config.name not in ("imagenet5", "folder"):
+        raise InvalidInput(f"data.name={config.name}: valid is digits, imagenet5, folder")
+    root = Path(config.root).expanduser() if config.root else None
+    found = imagenet5.locate(root, cache) if config.name == "imagenet5" else root
+    if found is None:
+        if config.name == "imagenet5":
+            return imagenet5.to_download()
+        raise InvalidInput(f"data.root is missing: data=folder needs data.root=DIR; {LAYOUT}")
+    if found == root and not found.is_dir():
+        raise InvalidInput(f"data.root={root}: {'not a folder' if found.exists() else 'no such folder'}; {LAYOUT}")
+    if found == imagenet5.cached(cache) and config.name == "imagenet5":
+        return _cached(found)
+    return list_folder(config.name, found)
+
+
+def _cached(folder: Path) -> Catalogue:
+    """The downloaded copy, or, where something has happened to it, the one that will be downloaded in its place."""
+    known = imagenet5.to_download()
+    try:
+        found = list_folder("imagenet5", folder)
+    except InvalidInput:
+        return known
+    whole = (
+        found.classes == known.classes
+        and np.array_equal(found.train_counts, known.train_counts)
+        and np.array_equal(found.test_counts, known.test_counts)
+    )
+    return found if whole else known

@@ -1,0 +1,124 @@
+"""NT-Xent, SimCLR's loss, and what the same similarities say about a training run.
+
+Everything here takes ``embeddings`` of shape (2N, D) in any float type: rows i and i + N are the two views of image i.
+The similarities are the one expensive thing; :func:`similarities` computes them once for the loss and the accuracy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+# Far below any cosine similarity, also after division by a temperature, yet finite: an infinity on the diagonal
+# turns into NaN as soon as it is multiplied by the zero gradient that belongs to it.
+EXCLUDED = -1e9
+
+# A row this short has no direction that float32 could tell; it counts as the zero vector.
+SHORTEST = 1e-12
+
+
+def nt_xent(embeddings: Any, temperature: float) -> Any:
+    """The normalised, temperature-scaled cross entropy of SimCLR (Chen et al. 2020, arXiv 2002.05709, equation 1).
+
+    Args:
+        embeddings: (2N, D), rows i and i + N the two views of image i; any length, the cosine is taken here.
+        temperature: the paper's tau, a positive number.
+
+    Returns:
+        A float32 scalar: the mean over the 2N anchors of -log softmax(cosine / tau) at the anchor's other view, the
+        anchor itself left out of the sum. A row of zeros is equally similar to every other row and has no gradient.
+
+    Raises:
+        ValueError: the number of rows is known and odd.
+
+    >>> views = [[1.0, 0.0], [0.0, 1.0]]  # two images at right angles, each the same in both views
+    >>> print(f"{nt_xent(views + views, temperature=0.5):.4f}")  # log(1 + 2 exp(-1 / 0.5))
+    0.2395
+    """
+    return loss_of(similarities(embeddings), temperature)
+
+
+def contrastive_accuracy(embeddings: Any) -> Any:
+    """The share of anchors whose most similar other row is their positive.
+
+    Args:
+        embeddings: (2N, D), rows i and i + N the two views of image i.
+
+    Returns:
+        A float32 scalar from 0 to 1; about 1 / 2N by chance, and where all rows are the same.
+
+    Raises:
+        ValueError: the number of rows is known and odd.
+    """
+    return accuracy_of(similarities(embeddings))
+
+
+def embedding_spread(embeddings: Any) -> Any:
+    """How far the directions of the embeddings spread: 1 where they are isotropic, 0 where they have collapsed.
+
+    The mean over the dimensions of the standard deviation over the batch of the normalised embeddings, times sqrt(D):
+    a uniformly random unit vector has a standard deviation of 1 / sqrt(D) in each (as in SimSiam, arXiv 2011.10566,
+    section 4.1).
+
+    Args:
+        embeddings: (2N, D).
+
+    Returns:
+        A float32 scalar from 0 to 1.
+    """
+    directions = _normalise(embeddings)
+    dimensions = tf.cast(tf.shape(directions)[1], tf.float32)
+    return tf.reduce_mean(tf.math.reduce_std(directions, axis=0)) * tf.sqrt(dimensions)
+
+
+def similarities(embeddings: Any) -> Any:
+    """The cosine similarity of every row with every other one.
+
+    Args:
+        embeddings: (2N, D), rows i and i + N the two views of image i.
+
+    Returns:
+        (2N, 2N) float32, the diagonal replaced by :data:`EXCLUDED`: no row is compared with itself.
+
+    Raises:
+        ValueError: the number of rows is known and odd.
+    """
+    directions = _normalise(embeddings)
+    rows = directions.shape[0]
+    if rows is not None and rows % 2:
+        raise ValueError(f"embeddings of shape {tuple(directions.shape)}: two views of each image are an even number")
+    cosines = tf.matmul(directions, directions, transpose_b=True)
+    return tf.linalg.set_diag(cosines, tf.fill(tf.shape(cosines)[:1], EXCLUDED))
+
+
+def loss_of(similarity: Any, temperature: float) -> Any:
+    """:func:`nt_xent` from the matrix of :func:`similarities`, (2N, 2N) float32; a float32 scalar."""
+    return -tf.reduce_mean(_positives(tf.nn.log_softmax(similarity / temperature, axis=1)))
+
+
+def accuracy_of(similarity: Any) -> Any:
+    """:func:`contrastive_accuracy` from the matrix of :func:`similarities`, (2N, 2N) float32; a float32 scalar."""
+    rows = tf.shape(similarity)[0]
+    positive = (tf.range(rows) + rows // 2) % rows
+    nearest = tf.argmax(similarity, axis=1, output_type=tf.int32)
+    return tf.reduce_mean(tf.cast(nearest == positive, tf.float32))
+
+
+def _positives(matrix: Any) -> Any:
+    """The entries (i, i + N) and (i + N, i) of a (2N, 2N) matrix, as (2N,)."""
+    images = (matrix.shape[0] or tf.shape(matrix)[0]) // 2
+    first = tf.linalg.diag_part(matrix[:images, images:])
+    second = tf.linalg.diag_part(matrix[images:, :images])
+    return tf.concat([first, second], axis=0)
+
+
+def _normalise(embeddings: Any) -> Any:
+    """The rows' directions: (2N, D) float32 of unit length, zero where a row is (shorter than) :data:`SHORTEST`."""
+    vectors = tf.cast(embeddings, tf.float32)
+    squares = tf.reduce_sum(tf.square(vectors), axis=1, keepdims=True)
+    # Both branches of a `where` are differentiated, so the length must be safe also where it is not used. The
+    # comparison is false for NaN: a diverged network shows in the loss rather than as a row of zeros.
+    too_short = squares < SHORTEST**2
+    scale = tf.math.rsqrt(tf.where(too_short, tf.ones_like(squares), squares))
+    return tf.where(too_short, tf.zeros_like(vectors), vectors * scale)

@@ -1,0 +1,193 @@
+"""Contrastive pretraining: a Keras model whose step makes two views, embeds them and follows NT-Xent's gradient."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from simclr.augment import two_views
+from simclr.config import AugmentConfig, Config, PretrainConfig
+from simclr.data import ImageSplit
+from simclr.loss import accuracy_of, embedding_spread, loss_of, similarities
+from simclr.network import build_network
+from simclr.optimizer import build_optimizer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of epochs at one training size: ``first`` to ``last``, the last one not included."""
+
+    size: int
+    first: int
+    last: int
+
+
+class ContrastiveModel(keras.Model):  # type: ignore[misc]
+    """SimCLR's training step around a network (arXiv 2002.05709, algorithm 1).
+
+    The images lie on the device as uint8; a batch is only their positions and the step's number. ``size`` is the side
+    of the views; changing it needs a new train function, which ``compile`` makes.
+    """
+
+    def __init__(
+        self, network: Any, images: ImageSplit, augment: AugmentConfig, temperature: float, seed: int, size: int
+    ) -> None:
+        super().__init__(name="contrastive")
+        self.network = network
+        self.augment = augment
+        self.temperature = temperature
+        self.seed = seed
+        self.size = size
+        self._pixels = tf.constant(np.ascontiguousarray(np.asarray(images.pixels).transpose(0, 3, 1, 2)))
+        self._aspect = tf.constant(images.aspect)
+        self._means = [keras.metrics.Mean(name=name) for name in ("loss", "contrastive_accuracy", "spread")]
+        self.built = True  # the network is; Keras would call it on a batch to find out
+
+    @property
+    def metrics(self) -> list[Any]:
+        """Means over an epoch: the loss, the contrastive accuracy, and how far the embeddings spread."""
+        return self._means
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Embeddings (B, D) of images (B, H, W, C)."""
+        return self.network(images, training=training)
+
+    def images_at(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Pixels (N, C, S, S) uint8 and aspects (N,) of the images at the positions ``index`` (N,)."""
+        return tf.gather(self._pixels, index), tf.gather(self._aspect, index)
+
+    def views(self, step: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        """Two views (2N, size, size, C) of the images at the positions ``index`` (N,)."""
+        pixels, aspect = self.images_at(index)
+        return two_views(self.augment, pixels, aspect, self.size, self.seed, step)
+
+    def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One step of gradient descent on a batch (step's number, positions of N images)."""
+        views = self.views(*batch)
+        with tf.GradientTape() as tape:
+            embeddings = self.network(views, training=True)
+            similarity = similarities(embeddings)
+            loss = loss_of(similarity, self.temperature)
+            scaled = self.optimizer.scale_loss(loss)
+        variables = self.network.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
+        for mean, value in zip(
+            self._means, (loss, accuracy_of(similarity), embedding_spread(embeddings)), strict=True
+        ):
+            mean.update_state(value)
+        return {mean.name: mean.result() for mean in self._means}
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A finished pretraining: the network, its history by epoch, and what it took."""
+
+    network: Any
+    history: list[dict[str, float]]
+    steps: int
+    seconds: float
+    images_per_second: float
+    precision: str
+
+
+def pretrain(
+    config: Config, images: ImageSplit, precision: str, callbacks: Sequence[Any] = ()
+) -> Pretrained:
+    """Pretrain the network that ``config`` describes on images, without their labels.
+
+    Args:
+        config: encoder, head, augmentation, optimizer and the ``pretrain`` settings.
+        images: N training images, at least a batch.
+        precision: a Keras dtype policy, resolved.
+        callbacks: told of every epoch, in this order; what one adds to an epoch's ``logs`` the next ones see and the
+            history keeps.
+
+    Raises:
+        RunFailed: from a callback, say of a loss that is not finite.
+    """
+    settings = config.pretrain
+    steps_per_epoch = len(images.labels) // settings.batch_size
+    steps = settings.epochs * steps_per_epoch
+    side = max(int(size) for size, _ in settings.sizes)
+    network = build_network(
+        config.encoder, config.head, images.pixels.shape[-1], side, config.seed, precision=precision
+    )
+    model = ContrastiveModel(network, images, config.augment, settings.temperature, config.seed, side)
+    optimizer = build_optimizer(config.optimizer, steps, steps_per_epoch, settings.batch_size)
+    if precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(network.trainable_variables)
+    record = History()
+    started = time.perf_counter()
+    for stage in stages(settings):
+        model.size = stage.size
+        # A new train function: the size of the views is part of it, the optimizer and its position in the schedule stay.
+        model.compile(optimizer=optimizer, jit_compile=False)
+        model.fit(
+            batches(len(images.labels), settings.batch_size, config.seed, stage),
+            initial_epoch=stage.first,
+            epochs=stage.last,
+            steps_per_epoch=steps_per_epoch,
+            callbacks=[*callbacks, record],
+            shuffle=False,
+            verbose=0,
+        )
+    seconds = time.perf_counter() - started
+    return Pretrained(network, record.epochs, steps, seconds, steps * settings.batch_size / seconds, precision)
+
+
+def stages(settings: PretrainConfig) -> Iterator[Stage]:
+    """The training sizes in turn, each over its share of the steps, in whole epochs.
+
+    >>> settings = PretrainConfig(epochs=10, sizes=[[32, 0.36], [48, 0.41], [64, 0.23]])
+    >>> [(stage.size, stage.first, stage.last) for stage in stages(settings)]
+    [(32, 0, 4), (48, 4, 8), (64, 8, 10)]
+    """
+    total = sum(share for _, share in settings.sizes)
+    first, done = 0, 0.0
+    for size, share in settings.sizes:
+        done += share / total
+        last = round(done * settings.epochs)
+        if last > first:
+            yield Stage(int(size), first, last)
+        first = last
+
+
+def batches(count: int, batch_size: int, seed: int, stage: Stage) -> tf.data.Dataset:
+    """Positions of images, in a new order every epoch that only (seed, epoch) decides; what fills no batch waits.
+
+    Elements are (number of the step over the whole run: int64 scalar, positions: (batch_size,) int32).
+    """
+    steps = count // batch_size
+
+    def epoch_of(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(count), tf.stack([tf.constant(seed, tf.int64), epoch]), alg="philox"
+        )
+        index = tf.reshape(order[: steps * batch_size], (steps, batch_size))
+        return tf.data.Dataset.from_tensor_slices((epoch * steps + tf.range(steps, dtype=tf.int64), index))
+
+    options = tf.data.Options()
+    options.deterministic = True
+    options.threading.private_threadpool_size = 1
+    return tf.data.Dataset.range(stage.first, stage.last).flat_map(epoch_of).with_options(options)
+
+
+class History(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps every epoch's logs, as they are after all callbacks before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epochs: list[dict[str, float]] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.epochs.append({"epoch": epoch, **(logs or {})})

@@ -1,0 +1,242 @@
+"""What a frozen representation knows: classifiers on its features, judged on the test set.
+
+A probe is fitted to a labelled subset of the training images and sees the test set once, for the number that is
+reported; its own settings are chosen by cross-validation inside the subset. ``probe=documents`` is the exception, by
+design: it stops on the test loss, as the documents did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simclr import accuracy
+from simclr.config import ProbeConfig
+from simclr.labels import draws_with_replacement, stratified_subsets
+
+Features = NDArray[np.float32]
+Labels = NDArray[np.int_]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One probe on one subset: classes it gives to its own images and to the test's, and its accuracy by validation."""
+
+    train: Labels
+    test: Labels
+    validation_accuracy: float | None
+
+
+class Probe(Protocol):
+    """Fits a classifier to the subset's features (n, D) and labels (n,), and classifies the test's (m, D).
+
+    The test's labels are for ``probe=documents`` alone, which stops on them.
+    """
+
+    def __call__(
+        self, features: Features, labels: Labels, test_features: Features, test_labels: Labels, seed: int
+    ) -> Fitted: ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A representation's record over the label subsets, and the class given to each test image by each (S, m)."""
+
+    record: dict[str, Any]
+    predictions: Labels
+
+
+def evaluate(
+    probe: Probe,
+    train: tuple[Features, Labels],
+    test: tuple[Features, Labels],
+    subsets: Sequence[NDArray[np.intp]],
+    seed: int,
+) -> Evaluation:
+    """Fit the probe to each labelled subset of the training features and record its accuracies.
+
+    Args:
+        probe: the classifier.
+        train: features (N, D) and labels (N,) of the training images.
+        test: features (m, D) and labels (m,) of the test images.
+        subsets: positions of labelled images, one array per draw.
+        seed: of the experiment, for cross-validation's folds.
+
+    Returns:
+        The ``probe`` part of a result: accuracies, and the confusion matrix summed over subsets (rows: true class).
+    """
+    features, labels = train
+    test_features, test_labels = test
+    fits = [probe(features[subset], labels[subset], test_features, test_labels, seed) for subset in subsets]
+    predictions = np.stack([fit.test for fit in fits])
+    classes = int(labels.max()) + 1
+    confusion = np.zeros((classes, classes), dtype=int)
+    np.add.at(confusion, (np.broadcast_to(test_labels, predictions.shape), predictions), 1)
+    record = {
+        "test_accuracy": accuracy.summary(predictions == test_labels),
+        "validation_accuracy": _over_subsets([fit.validation_accuracy for fit in fits]),
+        "train_accuracy": _over_subsets(
+            [float(np.mean(fit.train == labels[subset])) for fit, subset in zip(fits, subsets, strict=True)]
+        ),
+        "confusion": confusion.tolist(),
+    }
+    return Evaluation(record, predictions)
+
+
+def label_subsets(config: ProbeConfig, labels: Labels, seed: int) -> list[NDArray[np.intp]]:
+    """The draws of labelled images that a probe is fitted to: the same for every cell with this data and seed."""
+    draw = draws_with_replacement if config.name == "documents" else stratified_subsets
+    return draw(labels, config.label_fraction, config.subsets, seed)
+
+
+def build_probe(config: ProbeConfig) -> Probe:
+    """The classifier that ``probe=`` names."""
+    if config.name == "knn":
+        return WeightedNeighbours(tuple(config.neighbours))
+    if config.name == "documents":
+        return documents_probe
+    return LogisticRegression(tuple(config.strengths))
+
+
+@dataclass(frozen=True)
+class LogisticRegression:
+    """Standardised features and L2-regularised logistic regression, its strength C chosen by cross-validated log loss."""
+
+    strengths: tuple[float, ...]
+
+    def __call__(
+        self, features: Features, labels: Labels, test_features: Features, test_labels: Labels, seed: int
+    ) -> Fitted:
+        from sklearn.linear_model import LogisticRegression as Regression
+
+        standard, test_standard = _standardise(features, test_features)
+        rotated, test_rotated = _row_space(standard, test_standard)
+
+        def fitted(strength: float, rows: NDArray[np.intp]) -> Any:
+            return Regression(C=strength, max_iter=1000, tol=1e-3).fit(rotated[rows], labels[rows])
+
+        everything = np.arange(len(labels))
+        strength, validation_accuracy = self.strengths[0], None
+        if folds := _folds(labels, seed):
+            losses, hits = np.zeros(len(self.strengths)), np.zeros(len(self.strengths))
+            for inside, outside in folds:
+                for position, candidate in enumerate(self.strengths):
+                    model = fitted(candidate, inside)
+                    chances = model.predict_proba(rotated[outside])
+                    columns = np.searchsorted(model.classes_, labels[outside])
+                    losses[position] -= np.log(np.maximum(chances[np.arange(len(outside)), columns], 1e-12)).sum()
+                    hits[position] += (model.classes_[chances.argmax(axis=1)] == labels[outside]).sum()
+            best = int(losses.argmin())
+            strength, validation_accuracy = self.strengths[best], float(hits[best] / len(labels))
+        model = fitted(strength, everything)
+        return Fitted(model.predict(rotated), model.predict(test_rotated), validation_accuracy)
+
+
+@dataclass(frozen=True)
+class WeightedNeighbours:
+    """Votes of the nearest images by cosine similarity s, each with weight exp(s / 0.07) (arXiv 1805.01978, sec. 3.4).
+
+    The number of neighbours is chosen by cross-validation inside the labelled subset.
+    """
+
+    neighbours: tuple[int, ...]
+    temperature: float = 0.07
+
+    def __call__(
+        self, features: Features, labels: Labels, test_features: Features, test_labels: Labels, seed: int
+    ) -> Fitted:
+        number, validation_accuracy = self.neighbours[0], None
+        if folds := _folds(labels, seed):
+            hits = np.zeros(len(self.neighbours))
+            for inside, outside in folds:
+                for position, candidate in enumerate(self.neighbours):
+                    found = self.classify(features[inside], labels[inside], features[outside], candidate)
+                    hits[position] += (found == labels[outside]).sum()
+            best = int(hits.argmax())
+            number, validation_accuracy = self.neighbours[best], float(hits[best] / len(labels))
+        train = self.classify(features, labels, features, number)
+        return Fitted(train, self.classify(features, labels, test_features, number), validation_accuracy)
+
+    def classify(self, bank: Features, labels: Labels, queries: Features, number: int) -> Labels:
+        """The class (m,) that the ``number`` nearest of the bank (n, D) give to each query (m, D)."""
+        number = min(number, len(bank))
+        similarity = _unit(queries) @ _unit(bank).T
+        nearest = np.argpartition(-similarity, number - 1, axis=1)[:, :number]
+        weights = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1) / self.temperature)
+        votes = np.zeros((len(queries), int(labels.max()) + 1))
+        np.add.at(votes, (np.arange(len(queries))[:, None], labels[nearest]), weights)
+        return votes.argmax(axis=1)
+
+
+def documents_probe(
+    features: Features, labels: Labels, test_features: Features, test_labels: Labels, seed: int
+) -> Fitted:
+    """The documents' linear evaluation: one softmax layer, Adam, batch 64, at most 35 epochs, stopped on the test loss."""
+    import keras
+
+    classes = int(max(labels.max(), test_labels.max())) + 1
+    softmax = keras.layers.Dense(
+        classes, activation="softmax", kernel_initializer=keras.initializers.GlorotUniform(seed), dtype="float32"
+    )
+    model = keras.Sequential([keras.Input(features.shape[1:]), softmax])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    stop = keras.callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True)
+    order = np.random.default_rng((seed, 0xADA)).permutation(len(labels))
+    history = model.fit(
+        features[order],
+        labels[order],
+        batch_size=64,
+        epochs=35,
+        validation_data=(test_features, test_labels),
+        callbacks=[stop],
+        shuffle=False,
+        verbose=0,
+    ).history
+    best = int(np.argmin(history["val_loss"]))
+    train = model.predict(features, verbose=0).argmax(axis=1)
+    return Fitted(train, model.predict(test_features, verbose=0).argmax(axis=1), float(history["val_accuracy"][best]))
+
+
+def _folds(labels: Labels, seed: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Stratified folds, at most five; none where a class has a single example, so that nothing can be chosen."""
+    from sklearn.model_selection import StratifiedKFold
+
+    counts = np.bincount(labels)
+    number = min(5, int(counts[counts > 0].min()))
+    if number < 2:
+        return []
+    splitter = StratifiedKFold(number, shuffle=True, random_state=seed)
+    return list(splitter.split(np.zeros(len(labels)), labels))
+
+
+def _standardise(features: Features, test_features: Features) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both, in float64, with the subset's mean and standard deviation; a constant feature becomes zero."""
+    mean, spread = features.mean(axis=0, dtype=float), features.std(axis=0, dtype=float)
+    scale = np.where(spread > 1e-7, 1 / np.maximum(spread, 1e-7), 0.0)
+    return (features - mean) * scale, (test_features - mean) * scale
+
+
+def _row_space(features: NDArray[Any], test_features: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The same inner products in fewer dimensions, where there are more features than images.
+
+    With a penalty on |w|^2 the best w lies in the span of the subset's rows (the representer theorem), so that
+    X = U S V' and X_test V give the same classifier as X and X_test do, in n dimensions instead of D.
+    """
+    if features.shape[1] <= features.shape[0]:
+        return features, test_features
+    _, _, basis = np.linalg.svd(features, full_matrices=False)
+    return features @ basis.T, test_features @ basis.T
+
+
+def _unit(features: Features) -> Features:
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+
+
+def _over_subsets(values: list[float | None]) -> dict[str, Any]:
+    known = [value for value in values if value is not None]
+    spread = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
+    return {"mean": float(np.mean(known)) if known else None, "std": spread, "values": values}

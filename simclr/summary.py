@@ -1,0 +1,39 @@
+"""The short table that a person reads at the end of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_summary(record: dict[str, Any], console: Console | None = None) -> None:
+    """What was run, its accuracy beside the two baselines, and where the time went."""
+    console = console or Console(soft_wrap=True, highlight=False)
+    cell = record["cell"]
+    layer = cell["layer"]
+    named = layer["name"] if layer["index"] is None else f"{layer['name']} ({layer['index']})"
+    if record["status"] == "skipped":
+        console.print(f"skipped: {record['error']}", markup=False)
+        return
+    table = Table(title=f"{cell['data']}, {cell['encoder']}, head {cell['head']}, seed {cell['seed']}", min_width=60)
+    table.add_column(f"{cell['probe']} probe, {cell['label_fraction']:.3g} of the labels")
+    table.add_column("test accuracy", justify="right")
+    table.add_column("95 % interval", justify="right")
+    rows = {
+        f"{named}, pretrained": record["probe"]["test_accuracy"],
+        f"{named}, before the first step": record["baselines"]["untrained"],
+        "raw pixels": record["baselines"]["pixels"],
+    }
+    for name, accuracy in rows.items():
+        low, high = accuracy["ci95"]
+        table.add_row(name, f"{accuracy['mean']:.3f}", f"{low:.3f} to {high:.3f}")
+    console.print(table)
+    spent = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in record["timing"].items())
+    pretraining = record["pretraining"]
+    console.print(
+        f"{pretraining['epochs']} epochs at {pretraining['images_per_second']:,.0f} images/s in "
+        f"{pretraining['precision']}; {spent}; {record['seconds']:.1f} s in all",
+        markup=False,
+    )
