@@ -178,7 +178,6 @@ def batches(count: int, batch_size: int, seed: int, stage: Stage) -> tf.data.Dat
 
     options = tf.data.Options()
     options.deterministic = True
-    options.threading.private_threadpool_size = 1
     return tf.data.Dataset.range(stage.first, stage.last).flat_map(epoch_of).with_options(options)
 
 

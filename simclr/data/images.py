@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from simclr.config import DataConfig
 from simclr.data import digits, imagenet5
+from simclr.data.arrays import decoded
 from simclr.data.content import digest
 from simclr.data.listing import Catalogue
 from simclr.data.progress import Report
 from simclr.data.provision import obtain
 from simclr.data.sources import catalogue
-from simclr.data.arrays import decoded
 
 LOG = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
         obtain(cache, report)
         found = catalogue(config, cache)
     if found.ignored:
-        report(f"{found.root}: {found.ignored} files that are no images were passed over")
+        report(f"{found.root}: passed over, as they are no images: {found.ignored}")
     content = digest(found, cache)
     arrays = decoded(found, content, config.image_size, cache, report)
     train = ImageSplit(arrays.train_pixels, found.train.labels, arrays.train_aspect, found.train.paths)

@@ -23,7 +23,7 @@ def test_the_digits_are_those_that_scikit_learn_loads() -> None:
 
 def test_a_scikit_learn_that_keeps_the_file_elsewhere_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = digits.read()
-    monkeypatch.setattr("pathlib.Path.exists", lambda path: False)
+    monkeypatch.setattr("pathlib.Path.exists", lambda _: False)
     np.testing.assert_array_equal(digits.read().pixels, ours.pixels)
     np.testing.assert_array_equal(digits.read().labels, ours.labels)
 

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from simclr.config import DataConfig
+from simclr.data import catalogue, content, digest, imagenet5
+from simclr.errors import InvalidInput
+
+from .samples import Tree
+
+
+def digest_of(tree: Tree, cache: Path) -> str:
+    return digest(catalogue(tree.config(), cache), cache)
+
+
+def settle(tree: Tree) -> None:
+    """Make all files old enough to be remembered."""
+    then = time.time() - 60
+    for file in tree.root.rglob("*.*"):
+        os.utime(file, (then, then))
+
+
+def index_file(cache: Path) -> Path:
+    (index,) = (cache / "hashes").iterdir()
+    return index
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are read to be hashed, as they are."""
+    read: list[Path] = []
+    one_file = content._hash
+    monkeypatch.setattr(content, "_hash", lambda path: (read.append(path), one_file(path))[1])
+    return read
+
+
+def test_the_digest_is_that_of_the_lines_sha256sum_prints(tree: Tree, cache: Path) -> None:
+    files = sorted(path.relative_to(tree.root).as_posix() for path in tree.root.rglob("*.jpg"))
+    lines = "".join(f"{hashlib.sha256((tree.root / path).read_bytes()).hexdigest()}  {path}\n" for path in files)
+    assert digest_of(tree, cache) == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_the_digest_does_not_depend_on_where_the_images_lie(tree: Tree, tmp_path: Path, cache: Path) -> None:
+    moved = Tree(tmp_path / "elsewhere")
+    shutil.copytree(tree.root, moved.root)
+    assert digest_of(moved, cache) == digest_of(tree, cache)
+
+
+def test_the_digest_changes_with_content_and_names_and_not_with_foreign_files(tree: Tree, cache: Path) -> None:
+    before = digest_of(tree, cache)
+    tree.add("train/cat/.DS_Store", b"x")
+    assert digest_of(tree, cache) == before
+    (tree.root / "train/cat/3.jpg").rename(tree.root / "train/cat/4.jpg")
+    renamed = digest_of(tree, cache)
+    tree.add("train/cat/4.jpg")
+    assert len({before, renamed, digest_of(tree, cache)}) == 3
+
+
+def test_hashes_are_remembered(tree: Tree, cache: Path, hashed: list[Path]) -> None:
+    settle(tree)
+    before = digest_of(tree, cache)
+    assert len(hashed) == 7
+    assert digest_of(tree, cache) == before
+    assert len(hashed) == 7
+
+
+def test_only_a_changed_file_is_hashed_again(tree: Tree, cache: Path, hashed: list[Path]) -> None:
+    settle(tree)
+    before = digest_of(tree, cache)
+    hashed.clear()
+    changed = tree.add("train/cat/2.jpg")
+    assert digest_of(tree, cache) != before
+    assert hashed == [changed]
+
+
+def test_a_file_written_a_moment_ago_is_not_remembered_yet(tree: Tree, cache: Path) -> None:
+    image = tree.root / "train/cat/1.jpg"
+    before = digest_of(tree, cache)
+    status = image.stat()
+    image.write_bytes(b"x" * status.st_size)
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert digest_of(tree, cache) != before
+
+
+@pytest.mark.parametrize("broken", [b"", b"{", b"[]", b'{"schema": 1}', b"\xff\xfe", b"[" * 100_000])
+def test_a_broken_index_is_ignored_and_written_again(tree: Tree, cache: Path, broken: bytes) -> None:
+    settle(tree)
+    before = digest_of(tree, cache)
+    good = index_file(cache).read_bytes()
+    index_file(cache).write_bytes(broken)
+    assert digest_of(tree, cache) == before
+    assert index_file(cache).read_bytes() == good
+
+
+def test_an_index_with_a_broken_entry_is_ignored(tree: Tree, cache: Path) -> None:
+    settle(tree)
+    before = digest_of(tree, cache)
+    stored = json.loads(index_file(cache).read_text())
+    stored["files"]["train/cat/1.jpg"][2] = 5
+    index_file(cache).write_text(json.dumps(stored))
+    assert digest_of(tree, cache) == before
+
+
+def test_a_cache_that_cannot_be_written_still_gives_the_digest(tree: Tree, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert digest_of(tree, tmp_path / "file" / "data") == digest_of(tree, cache)
+
+
+def test_a_file_that_cannot_be_read_is_named(tree: Tree, cache: Path) -> None:
+    broken = tree.root / "train/cat/0.jpg"
+    broken.symlink_to(tree.root / "nowhere.jpg")
+    with pytest.raises(InvalidInput, match=r"train/cat/0\.jpg: cannot be read: No such file"):
+        digest_of(tree, cache)
+
+
+def test_a_name_whose_bytes_are_no_text_is_hashed_and_remembered(tree: Tree, cache: Path, hashed: list[Path]) -> None:
+    try:
+        (tree.root / "train/cat" / os.fsdecode(b"\xff.jpg")).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system takes text only")
+    settle(tree)
+    assert digest_of(tree, cache) == digest_of(tree, cache)
+    assert len(hashed) == 8
+
+
+def test_a_copy_of_imagenet5_that_is_another_set_is_refused(tree: Tree, cache: Path) -> None:
+    other = catalogue(DataConfig("imagenet5", str(tree.root), 8), cache)
+    with pytest.raises(InvalidInput) as caught:
+        digest(other, cache)
+    told = str(caught.value)
+    assert str(tree.root) in told
+    assert imagenet5.CONTENT[:12] in told
+    assert digest_of(tree, cache)[:12] in told
+    assert "\n" not in told
+
+
+def test_imagenet5_has_its_digest_before_it_is_downloaded(cache: Path) -> None:
+    assert digest(catalogue(DataConfig("imagenet5", None, 8), cache), cache) == imagenet5.CONTENT
+    assert not cache.exists()
+
+
+def test_the_published_images_have_the_published_digest(
+    real_set: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIMCLR_DATA", str(real_set))
+    found = catalogue(DataConfig("imagenet5", None, 8), cache)
+    assert found.root == real_set / imagenet5.FOLDER
+    assert content.file_digest(found, cache) == imagenet5.CONTENT
+    assert digest(found, cache) == imagenet5.CONTENT
+
+
+def test_the_digits_have_a_digest_of_their_own(cache: Path) -> None:
+    assert len(digest(catalogue(DataConfig("digits", None, 8), cache), cache)) == 64
