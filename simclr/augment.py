@@ -1,110 +1,172 @@
 """Two views of each image of a batch (SimCLR, arXiv 2002.05709, section 3 and appendix A).
 
 Everything happens on the device, for the whole batch at once, from stateless randomness in (seed, step): a resumed run
-sees the views that an uninterrupted one would have seen. Images are channels first in here, (B, C, H, W), because then
-a crop is two matrix products and colour is one, without a transposition between them.
+sees the views that an uninterrupted one would have seen.
+
+Images come in *line order*, (N, H, C, W): a crop is then two plain matrix products, rows first for both views at once,
+then columns, without a copy of the images in between.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from simclr.config import AugmentConfig
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in an image's brightness (ITU-R BT.601)."""
 
-_TO_YIQ = (LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+_TO_YIQ = np.array([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], np.float32)
 _DRAWS = 24
 
 
+def line_order(pixels: NDArray[np.uint8]) -> tf.Tensor:
+    """Images (N, H, W, C) uint8 as the functions here take them, (N, H, C, W) uint8, on the device."""
+    return tf.constant(np.ascontiguousarray(np.asarray(pixels).transpose(0, 1, 3, 2)))
+
+
 def two_views(
-    config: AugmentConfig, pixels: tf.Tensor, aspect: tf.Tensor, size: int, seed: int, step: tf.Tensor
+    config: AugmentConfig,
+    lines: tf.Tensor,
+    aspect: tf.Tensor,
+    size: int,
+    seed: int,
+    step: tf.Tensor,
+    dtype: Any = tf.float32,
 ) -> tf.Tensor:
     """Two augmented views of each image, at the side the network trains at.
 
     Args:
         config: strengths and probabilities; ``name: documents`` draws once for the whole batch, anything else for each
             view by itself.
-        pixels: (N, C, S, S) uint8, the whole image squashed to a square.
+        lines: (N, S, C, S) uint8, the whole image squashed to a square, in line order.
         aspect: (N,) float32, true width / height, so that a crop has its aspect in the photograph.
         size: side of a view in pixels.
         seed: of the experiment.
         step: scalar integer, counted over the whole pretraining.
+        dtype: of the pixels in between and of the views; what the network computes in is enough.
 
     Returns:
-        (2N, size, size, C) float32 in [0, 1]; rows i and i + N are the two views of image i.
+        (2N, size, size, C) of ``dtype`` in [0, 1]; rows i and i + N are the two views of image i.
     """
-    images = tf.cast(pixels, tf.float32) / 255
-    if config.name == "documents":
-        return _documents_views(config, images, size, seed, step)
-    images = tf.concat([images, images], axis=0)
-    aspect = tf.concat([aspect, aspect], axis=0)
-    count, channels = images.shape[0], images.shape[1]
     stream = tf.stack([tf.cast(seed, tf.int64), tf.cast(step, tf.int64)])
-    draws = iter(tf.unstack(tf.random.stateless_uniform((count, _DRAWS), stream, alg="philox"), axis=1))
-    views = random_resized_crop(config, images, aspect, size, draws)
+    if config.name == "documents":
+        return tf.cast(_documents_views(config, lines, size, stream), dtype)
+    draws = tf.random.stateless_uniform((2 * lines.shape[0], _DRAWS), stream, alg="philox")
+    columns = iter(tf.unstack(draws, axis=1))
+    views = random_resized_crop(config, lines, aspect, size, columns, dtype)
     if config.rotation or config.scale or config.shear or config.shift:
-        views = random_affine(config, views, draws)
-    if config.jitter or (config.grey and channels == 3):
-        views = random_colour(config, views, draws)
+        views = random_affine(config, views, columns)
+    if config.jitter or (config.grey and lines.shape[2] == 3):
+        views = random_colour(config, views, columns)
     if config.noise:
         normal = tf.random.stateless_normal(tf.shape(views), stream + (1 << 32, 0), alg="philox")
-        views += config.noise * normal
-    return tf.transpose(tf.clip_by_value(views, 0.0, 1.0), (0, 2, 3, 1))
+        views += tf.cast(config.noise * normal, dtype)
+    return tf.clip_by_value(tf.transpose(views, (0, 2, 3, 1)), tf.cast(0, dtype), tf.cast(1, dtype))
+
+
+def still_view(lines: tf.Tensor, aspect: tf.Tensor, size: int, centre: bool) -> tf.Tensor:
+    """Images without chance: (N, S, C, S) uint8 to (N, size, size, C) float32 in [0, 1], antialiased.
+
+    With ``centre`` the largest centred square of the photograph: its full height and 1 / aspect of its width, or the
+    other way round for a tall one; else the whole image squashed.
+    """
+    width = tf.minimum(1 / aspect, 1.0) if centre else tf.ones_like(aspect)
+    height = tf.minimum(aspect, 1.0) if centre else tf.ones_like(aspect)
+    source = lines.shape[-1]
+    across = resampling((1 - width) / 2, width, size, source)
+    down = resampling((1 - height) / 2, height, size, source)
+    return tf.transpose(resample(lines, down[:, None], across[:, None]), (0, 2, 3, 1))
 
 
 def random_resized_crop(
-    config: AugmentConfig, images: tf.Tensor, aspect: tf.Tensor, size: int, draws: Iterator[tf.Tensor]
+    config: AugmentConfig,
+    lines: tf.Tensor,
+    aspect: tf.Tensor,
+    size: int,
+    draws: Iterator[tf.Tensor],
+    dtype: Any = tf.float32,
 ) -> tf.Tensor:
-    """A rectangle of random area, aspect and place, perhaps mirrored and blurred, brought to (B, C, size, size).
+    """Two rectangles of each image of random area, aspect and place, perhaps mirrored and blurred.
 
     The crop's width and height in shares of the image's are w = sqrt(area * r / aspect), h = sqrt(area * aspect / r),
     where r is the crop's own aspect, so that w h = area and (w * aspect) / h = r; what would stick out is cut off.
+
+    Args:
+        config: the crop's area and aspect, the probabilities of mirror image and blur.
+        lines: (N, S, C, S) uint8.
+        aspect: (N,) float32, true width / height.
+        size: side of the views in pixels.
+        draws: uniform numbers in [0, 1), (2N,) each.
+        dtype: of the pixels.
+
+    Returns:
+        (2N, C, size, size) of ``dtype``.
     """
-    area = _between(next(draws), *config.crop_area)
-    ratio = tf.exp(_between(next(draws), *(tf.math.log(end) for end in config.crop_aspect)))
+    by_image = (tf.transpose(tf.reshape(draw, (2, -1))) for draw in draws)  # (N, 2)
+    aspect = aspect[:, None]
+    area = _between(next(by_image), *config.crop_area)
+    ratio = tf.exp(_between(next(by_image), *(math.log(end) for end in config.crop_aspect)))
     if config.crop_area[0] == 1:  # the whole image, whatever its aspect
         width = height = tf.ones_like(area)
     else:
         width = tf.minimum(tf.sqrt(area * ratio / aspect), 1.0)
         height = tf.minimum(tf.sqrt(area * aspect / ratio), 1.0)
-    mirrored = next(draws) < config.flip
-    left, top = next(draws) * (1 - width), next(draws) * (1 - height)
-    source = images.shape[-1]
-    across = resampling(left, width, size, source, mirrored)
-    down = resampling(top, height, size, source)
+    mirrored = next(by_image) < config.flip
+    left, top = next(by_image) * (1 - width), next(by_image) * (1 - height)
+    across = resampling(left, width, size, lines.shape[-1], mirrored)
+    down = resampling(top, height, size, lines.shape[1])
     if config.blur:
-        sigma = size * tf.exp(_between(next(draws), *(tf.math.log(end) for end in config.blur_sigma)))
-        blur = _gaussian(tf.where(next(draws) < config.blur, sigma, 1e-3), size)
+        sigma = size * tf.exp(_between(next(by_image), *(math.log(end) for end in config.blur_sigma)))
+        blur = _gaussian(tf.where(next(by_image) < config.blur, sigma, 1e-3), size)
         across, down = blur @ across, blur @ down
-    return resample(images, down, across)
+    return resample(lines, down, across, dtype)
 
 
-def resample(images: tf.Tensor, down: tf.Tensor, across: tf.Tensor) -> tf.Tensor:
-    """Rows and columns mixed by one matrix each: (B, C, H, W), (B, h, H), (B, w, W) to (B, C, h, w)."""
-    return down[:, None] @ images @ tf.transpose(across, (0, 2, 1))[:, None]
+def resample(lines: tf.Tensor, down: tf.Tensor, across: tf.Tensor, dtype: Any = tf.float32) -> tf.Tensor:
+    """Rows and columns mixed by one matrix each, V views of every image.
+
+    Args:
+        lines: (N, H, C, W) uint8.
+        down: (N, V, h, H) float32, how rows are mixed.
+        across: (N, V, w, W) float32, how columns are mixed.
+        dtype: of the products.
+
+    Returns:
+        (V N, C, h, w) of ``dtype``, pixels in [0, 1]; the first N are the first view of each.
+    """
+    _, rows, channels, columns = lines.shape
+    views, height, width = down.shape[1], down.shape[2], across.shape[2]
+    flat = tf.cast(tf.reshape(lines, (-1, rows, channels * columns)), dtype)
+    mixed = tf.reshape(tf.cast(down / 255, dtype), (-1, views * height, rows)) @ flat
+    mixed = tf.reshape(mixed, (-1, views, height * channels, columns))
+    mixed = tf.matmul(mixed, tf.cast(across, dtype), transpose_b=True)
+    mixed = tf.reshape(mixed, (-1, views, height, channels, width))
+    return tf.reshape(tf.transpose(mixed, (1, 0, 3, 2, 4)), (-1, channels, height, width))
 
 
 def resampling(
     start: tf.Tensor, extent: tf.Tensor, size: int, source: int, mirrored: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """The matrices (B, size, source) that bring the part [start, start + extent] of a side to ``size`` samples.
+    """The matrices (..., size, source) that bring the part [start, start + extent] of a side to ``size`` samples.
 
-    ``start`` and ``extent`` (B,) are shares of the side. The kernel is a triangle as wide as a sample is (antialiased
+    ``start`` and ``extent`` (...) are shares of the side. The kernel is a triangle as wide as a sample is (antialiased
     bilinear, as in Pillow), and each row adds up to one.
     """
     position = (tf.range(size, dtype=tf.float32) + 0.5) / size
-    position = tf.broadcast_to(position, (tf.shape(start)[0], size))
     if mirrored is not None:
-        position = tf.where(mirrored[:, None], 1 - position, position)
-    centre = (start[:, None] + extent[:, None] * position) * source - 0.5
+        position = tf.where(mirrored[..., None], 1 - position, position)
+    centre = (start[..., None] + extent[..., None] * position) * source - 0.5
     centre = tf.clip_by_value(centre, 0.0, source - 1.0)
-    reach = tf.maximum(extent * source / size, 1.0)
-    distance = tf.abs(centre[:, :, None] - tf.range(source, dtype=tf.float32))
-    weights = tf.nn.relu(1 - distance / reach[:, None, None])
+    reach = tf.maximum(extent * source / size, 1.0)[..., None, None]
+    distance = tf.abs(centre[..., None] - tf.range(source, dtype=tf.float32))
+    weights = tf.nn.relu(1 - distance / reach)
     return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
 
 
@@ -114,7 +176,7 @@ def random_affine(config: AugmentConfig, images: tf.Tensor, draws: Iterator[tf.T
     The pixel at u (from the centre, in shares of the side) of a view is the image's at A u + t, with
     A = rotation(angle) [[1, shear], [0, 1]] diag(exp(scale)).
     """
-    angle = _around_zero(next(draws), config.rotation * 3.141592653589793 / 180)
+    angle = _around_zero(next(draws), math.radians(config.rotation))
     wide, high = (tf.exp(_around_zero(next(draws), config.scale)) for _ in range(2))
     shear = _around_zero(next(draws), config.shear)
     shift = tf.stack([_around_zero(next(draws), config.shift) for _ in range(2)], axis=1)
@@ -147,30 +209,31 @@ def random_colour(config: AugmentConfig, views: tf.Tensor, draws: Iterator[tf.Te
     brightness = tf.where(jittered, 1 + _around_zero(next(draws), config.brightness), 1.0)
     contrast = tf.where(jittered, 1 + _around_zero(next(draws), config.contrast), 1.0)
     saturation = tf.where(jittered, 1 + _around_zero(next(draws), config.saturation), 1.0)
-    turn = tf.where(jittered, _around_zero(next(draws), config.hue), 0.0) * 6.283185307179586
+    turn = tf.where(jittered, _around_zero(next(draws), 2 * math.pi * config.hue), 0.0)
     grey = next(draws) < config.grey
     flat = tf.reshape(views, (count, channels, size * size))
+    dtype = views.dtype
     if channels == 3:
         luma = tf.constant(LUMA)[None, :, None]
-        mean = tf.reduce_sum(tf.reduce_mean(flat, axis=2, keepdims=True) * luma, axis=1, keepdims=True)
+        mean = tf.cast(tf.reduce_mean(flat, axis=2, keepdims=True), tf.float32)
+        mean = tf.reduce_sum(mean * luma, axis=1, keepdims=True)
         chroma = tf.where(grey, 0.0, saturation)
         matrix = (brightness * contrast)[:, None, None] * _chroma_map(chroma, turn)
-        flat = matrix @ flat
+        flat = tf.cast(matrix, dtype) @ flat
     else:
-        mean = tf.reduce_mean(flat, axis=(1, 2), keepdims=True)
-        flat *= (brightness * contrast)[:, None, None]
-    flat += (brightness * (1 - contrast))[:, None, None] * mean
+        mean = tf.cast(tf.reduce_mean(flat, axis=(1, 2), keepdims=True), tf.float32)
+        flat *= tf.cast(brightness * contrast, dtype)[:, None, None]
+    flat += tf.cast((brightness * (1 - contrast))[:, None, None] * mean, dtype)
     return tf.reshape(flat, (count, channels, size, size))
 
 
 def _chroma_map(scale: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
     """The matrices (B, 3, 3) on RGB that scale chroma and turn it by an angle in radians, luma being kept."""
-    to_yiq = tf.constant(_TO_YIQ)
     zero, one = tf.zeros_like(scale), tf.ones_like(scale)
     cosine, sine = scale * tf.cos(turn), scale * tf.sin(turn)
     rows = ([one, zero, zero], [zero, cosine, -sine], [zero, sine, cosine])
     rotation = tf.stack([tf.stack(row, axis=1) for row in rows], axis=1)
-    return tf.linalg.inv(to_yiq) @ rotation @ to_yiq
+    return np.linalg.inv(_TO_YIQ) @ rotation @ _TO_YIQ
 
 
 def _bilinear(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
@@ -178,7 +241,7 @@ def _bilinear(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     count, channels, size, _ = images.shape
     x, y = (tf.clip_by_value(place, 0.0, size - 1.0) for place in (x, y))
     left, top = tf.floor(x), tf.floor(y)
-    right_share, bottom_share = (x - left)[:, None], (y - top)[:, None]
+    right_share, bottom_share = (tf.cast(share, images.dtype)[:, None] for share in (x - left, y - top))
     flat = tf.reshape(images, (count, channels, size * size))
 
     def corner(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
@@ -191,21 +254,18 @@ def _bilinear(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
 
 def _gaussian(sigma: tf.Tensor, size: int) -> tf.Tensor:
-    """Matrices (B, size, size) that blur a side with standard deviation ``sigma`` (B,) in pixels."""
+    """Matrices (..., size, size) that blur a side with standard deviation ``sigma`` (...) in pixels."""
     line = tf.range(size, dtype=tf.float32)
-    weights = tf.exp(-(((line[:, None] - line) / sigma[:, None, None]) ** 2) / 2)
+    weights = tf.exp(-(((line[:, None] - line) / sigma[..., None, None]) ** 2) / 2)
     return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
 
 
-def _documents_views(
-    config: AugmentConfig, images: tf.Tensor, size: int, seed: int, step: tf.Tensor
-) -> tf.Tensor:
+def _documents_views(config: AugmentConfig, lines: tf.Tensor, size: int, stream: tf.Tensor) -> tf.Tensor:
     """The documents' two views: each augmentation drawn once for the whole batch, colours in HSV, one clip, no crop."""
-    if images.shape[-1] != size:
-        whole = resampling(tf.zeros(images.shape[0]), tf.ones(images.shape[0]), size, images.shape[-1])
-        images = resample(images, whole, whole)
-    images = tf.transpose(images, (0, 2, 3, 1))
-    stream = tf.stack([tf.cast(seed, tf.int64), tf.cast(step, tf.int64)])
+    if lines.shape[-1] == size:
+        images = tf.transpose(tf.cast(lines, tf.float32) / 255, (0, 1, 3, 2))
+    else:
+        images = still_view(lines, tf.ones(lines.shape[0]), size, centre=False)
     streams = tf.unstack(tf.random.split(stream, 14, alg="philox"))
     return tf.concat([_documents_view(config, images, streams[:7]), _documents_view(config, images, streams[7:])], 0)
 
@@ -231,7 +291,7 @@ def _documents_view(config: AugmentConfig, images: tf.Tensor, streams: list[tf.T
     return tf.where(grey, tf.image.grayscale_to_rgb(tf.image.rgb_to_grayscale(view)), view)
 
 
-def _between(draw: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
+def _between(draw: tf.Tensor, low: float, high: float) -> tf.Tensor:
     return low + draw * (high - low)
 
 

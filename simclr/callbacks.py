@@ -13,11 +13,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from simclr.augment import still_view
 from simclr.data import ImageSplit
 from simclr.errors import RunFailed
 from simclr.network import representations
 from simclr.probe import WeightedNeighbours
-from simclr.representation import still_view
 
 log = logging.getLogger(__name__)
 
@@ -130,8 +130,8 @@ class NeighbourMonitor(keras.callbacks.Callback):  # type: ignore[misc]
 
             @tf.function(reduce_retracing=True)
             def look(positions: tf.Tensor) -> tf.Tensor:
-                pixels, aspect = model.images_at(positions)
-                return encoder(still_view(pixels, aspect, size, self._centre), training=False)["encoder"]
+                lines, aspect = model.images_at(positions)
+                return encoder(still_view(lines, aspect, size, self._centre), training=False)["encoder"]
 
             self._looks[size] = look
         return self._looks[size]

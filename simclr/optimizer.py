@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from simclr.adamw import FusedAdamW
 from simclr.config import OptimizerConfig
 from simclr.errors import InvalidInput
 from simclr.lars import LARS
@@ -67,7 +68,7 @@ def build_optimizer(config: OptimizerConfig, steps: int, steps_per_epoch: int, b
     if config.name == "lars":
         return LARS(rate, momentum=momentum, weight_decay=decay, trust_coefficient=config.trust_coefficient)
     if config.name == "adamw":
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay)
+        optimizer = FusedAdamW(rate, weight_decay=decay)
     elif config.name == "sgd":
         optimizer = keras.optimizers.SGD(rate, momentum=momentum, weight_decay=decay or None)
     else:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from simclr.augment import two_views
+from simclr.augment import line_order, two_views
 from simclr.config import AugmentConfig, Config, PretrainConfig
 from simclr.data import ImageSplit
 from simclr.loss import accuracy_of, embedding_spread, loss_of, similarities
@@ -47,7 +47,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         self.temperature = temperature
         self.seed = seed
         self.size = size
-        self._pixels = tf.constant(np.ascontiguousarray(np.asarray(images.pixels).transpose(0, 3, 1, 2)))
+        self._lines = line_order(images.pixels)
         self._aspect = tf.constant(images.aspect)
         self._means = [keras.metrics.Mean(name=name) for name in ("loss", "contrastive_accuracy", "spread")]
         self.built = True  # the network is; Keras would call it on a batch to find out
@@ -62,13 +62,14 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         return self.network(images, training=training)
 
     def images_at(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Pixels (N, C, S, S) uint8 and aspects (N,) of the images at the positions ``index`` (N,)."""
-        return tf.gather(self._pixels, index), tf.gather(self._aspect, index)
+        """Lines (N, S, C, S) uint8 and aspects (N,) of the images at the positions ``index`` (N,)."""
+        return tf.gather(self._lines, index), tf.gather(self._aspect, index)
 
     def views(self, step: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         """Two views (2N, size, size, C) of the images at the positions ``index`` (N,)."""
-        pixels, aspect = self.images_at(index)
-        return two_views(self.augment, pixels, aspect, self.size, self.seed, step)
+        lines, aspect = self.images_at(index)
+        dtype = self.network.get_layer("backbone").compute_dtype
+        return two_views(self.augment, lines, aspect, self.size, self.seed, step, dtype)
 
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step of gradient descent on a batch (step's number, positions of N images)."""
@@ -137,7 +138,7 @@ def pretrain(
             initial_epoch=stage.first,
             epochs=stage.last,
             steps_per_epoch=steps_per_epoch,
-            callbacks=[*callbacks, record],
+            callbacks=[FirstStep(), *callbacks, record],
             shuffle=False,
             verbose=0,
         )
@@ -178,7 +179,22 @@ def batches(count: int, batch_size: int, seed: int, stage: Stage) -> tf.data.Dat
 
     options = tf.data.Options()
     options.deterministic = True
+    # There is nothing to tune here, and the tuner's thread, asleep for up to a minute, can hold the end of a fit.
+    options.autotune.enabled = False
     return tf.data.Dataset.range(stage.first, stage.last).flat_map(epoch_of).with_options(options)
+
+
+class FirstStep(keras.callbacks.Callback):  # type: ignore[misc]
+    """Says when the first step was done: all before it is waiting for a person."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = False
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if not self._said:
+            self._said = True
+            log.debug("first step at %.3f", time.time())
 
 
 class History(keras.callbacks.Callback):  # type: ignore[misc]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from simclr import network as networks
-from simclr.augment import resample, resampling, two_views
+from simclr.augment import line_order, still_view, two_views
 from simclr.config import AugmentConfig
 from simclr.data import ImageSplit
 
@@ -37,8 +37,8 @@ def extract(
     model = networks.representations(network, layers)
 
     @tf.function(reduce_retracing=True)
-    def look(pixels: tf.Tensor, aspect: tf.Tensor) -> dict[str, tf.Tensor]:
-        views = still_view(pixels, aspect, size, centre)
+    def look(lines: tf.Tensor, aspect: tf.Tensor) -> dict[str, tf.Tensor]:
+        views = still_view(lines, aspect, size, centre)
         features = model(views, training=False)
         if mirror:
             mirrored = model(tf.reverse(views, [2]), training=False)
@@ -47,23 +47,9 @@ def extract(
 
     batches = []
     for start in range(0, len(split.labels), BATCH):
-        pixels = np.asarray(split.pixels[start : start + BATCH])
-        batches.append(look(tf.constant(pixels.transpose(0, 3, 1, 2)), tf.constant(split.aspect[start : start + BATCH])))
+        lines = line_order(split.pixels[start : start + BATCH])
+        batches.append(look(lines, tf.constant(split.aspect[start : start + BATCH])))
     return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in layers}
-
-
-def still_view(pixels: tf.Tensor, aspect: tf.Tensor, size: int, centre: bool) -> tf.Tensor:
-    """Images without chance: (N, C, S, S) uint8 to (N, size, size, C) float32 in [0, 1], antialiased.
-
-    With ``centre`` the largest centred square of the photograph: its full height and 1 / aspect of its width, or the
-    other way round for a tall one.
-    """
-    width = tf.minimum(1 / aspect, 1.0) if centre else tf.ones_like(aspect)
-    height = tf.minimum(aspect, 1.0) if centre else tf.ones_like(aspect)
-    source = pixels.shape[-1]
-    across = resampling((1 - width) / 2, width, size, source)
-    down = resampling((1 - height) / 2, height, size, source)
-    return tf.transpose(resample(tf.cast(pixels, tf.float32) / 255, down, across), (0, 2, 3, 1))
 
 
 def view_pairs(
@@ -73,11 +59,11 @@ def view_pairs(
     model = networks.representations(network, layers)
     pairs: dict[str, list[Features]] = {name: [] for name in layers}
     for start in range(0, len(split.labels), BATCH):
-        pixels = tf.constant(np.asarray(split.pixels[start : start + BATCH]).transpose(0, 3, 1, 2))
+        lines = line_order(split.pixels[start : start + BATCH])
         aspect = tf.constant(split.aspect[start : start + BATCH])
-        views = two_views(augment, pixels, aspect, size, seed, tf.constant(start, tf.int64))
+        views = two_views(augment, lines, aspect, size, seed, tf.constant(start, tf.int64))
         for name, features in model(views, training=False).items():
-            pairs[name].append(features.numpy().reshape(2, len(pixels), -1))
+            pairs[name].append(features.numpy().reshape(2, len(aspect), -1))
     joined = {name: np.concatenate(parts, axis=1) for name, parts in pairs.items()}
     return {name: (both[0], both[1]) for name, both in joined.items()}
 

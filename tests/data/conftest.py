@@ -27,9 +27,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def real_set() -> Path:
     """The folder that holds ``imagenet-5-categories``; skips where the images are not on this machine."""
-    given = os.environ.get("SIMCLR_DATA")
-    folder = Path(given) if given else REPOSITORY.parent / "shared" / "data"
-    if not (folder / imagenet5.FOLDER / "train").is_dir():
+    folder = real_images()
+    if folder is None:
         pytest.skip(f"needs {imagenet5.FOLDER}: set SIMCLR_DATA to the folder that holds it")
     return folder
 

@@ -1,0 +1,29 @@
+"""``python -m tests.benchmarks [name ...]``: measure, on a quiet machine, and print ratios; nothing is asserted."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from simclr import machine
+from tests.benchmarks import memory, monitor, start, step
+
+BENCHMARKS = {"step": step.measure, "monitor": monitor.measure, "start": start.measure, "memory": memory.measure}
+
+
+def main(names: list[str]) -> None:
+    """Run the benchmarks named, or all, and print each one's figures."""
+    console = Console(soft_wrap=True, highlight=False)
+    versions = machine.versions()
+    console.print(f"{machine.host(machine.cpus())}, {versions}", markup=False)
+    for name in names or BENCHMARKS:
+        table = Table("what", "figure", title=name)
+        for what, figure in BENCHMARKS[name]():
+            table.add_row(what, figure)
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,32 @@
+"""How long it takes from the command to the first training step, the images having been decoded before."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.real_set import real_images
+
+RUN = Path(__file__).parents[2] / "run.py"
+
+
+def measure(rounds: int = 3) -> Iterator[tuple[str, str]]:
+    """Seconds to the first step of ``experiment=imagenet5`` where its images are at hand, else of ``digits``."""
+    data = ["experiment=imagenet5"] if real_images() else ["data=digits"]
+    with tempfile.TemporaryDirectory() as root:
+        for start in range(rounds):
+            begun = time.time()
+            done = subprocess.run(
+                [sys.executable, str(RUN), *data, f"root={root}", "pretrain.epochs=1", "hydra.verbose=simclr.pretrain"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            first = re.search(r"first step at (\d+\.\d+)", done.stderr)
+            assert first, done.stderr
+            yield f"{data[0]}, start {start + 1}", f"{float(first[1]) - begun:.1f} s"

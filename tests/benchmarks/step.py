@@ -1,0 +1,64 @@
+"""A training step against the bare forward and backward pass of the same network on the same views, in turns."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from simclr import machine
+from tests.benchmarks.recipe import made_up_images, recipe
+
+ROUNDS, STEPS = 7, 5
+
+
+def measure(sizes: tuple[int, ...] = (32, 48, 64)) -> Iterator[tuple[str, str]]:
+    """The ratio of the two at each of the recipe's training sizes, and the images per second of the step."""
+    from simclr.runtime import start_tensorflow
+
+    start_tensorflow(None)
+    import tensorflow as tf
+
+    from simclr.loss import nt_xent
+    from simclr.network import build_network
+    from simclr.optimizer import build_optimizer
+    from simclr.pretrain import ContrastiveModel
+
+    config = recipe()
+    batch = config.pretrain.batch_size
+    images = made_up_images(1250, config.data.image_size)
+    precision = machine.resolve_precision(config.pretrain.precision)
+    for size in sizes:
+        network = build_network(config.encoder, config.head, 3, 64, 0, precision=precision)
+        model = ContrastiveModel(network, images, config.augment, config.pretrain.temperature, 0, size)
+        optimizer = build_optimizer(config.optimizer, 1000, 9, batch)
+        optimizer.build(network.trainable_variables)
+        model.compile(optimizer=optimizer)
+        index = tf.constant(np.arange(batch), tf.int32)
+        stepping = tf.data.Dataset.range(1_000_000).map(lambda step, index=index: (step, index))
+        iterator, train = iter(stepping), model.make_train_function() or model.train_function
+        views = tf.constant(model.views(tf.constant(0, tf.int64), index))
+
+        @tf.function
+        def bare(views: tf.Tensor, network: object = network) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                loss = nt_xent(network(views, training=True), 0.2)
+            # The gradients have to be used, or the graph's optimiser takes their computation out.
+            return tf.add_n([tf.reduce_sum(each) for each in tape.gradient(loss, network.trainable_variables)])
+
+        pairs = [
+            (_seconds(lambda: train(iterator)["loss"]), _seconds(lambda: bare(views))) for _ in range(ROUNDS + 1)
+        ][1:]
+        ratio = statistics.median(step / passes for step, passes in pairs)
+        step = statistics.median(step for step, _ in pairs)
+        yield f"step / bare passes, {size} px, {precision}", f"{ratio:.3f}"
+        yield f"images per second, {size} px", f"{batch / step:.0f}"
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    for _ in range(STEPS):
+        float(call())  # type: ignore[arg-type]
+    return (time.perf_counter() - begun) / STEPS
