@@ -13,7 +13,7 @@ def summary(correct: NDArray[np.bool_], confidence: float = 0.95) -> dict[str, A
     """Mean accuracy with an interval that counts both the choice of labels and the choice of test images.
 
     ``correct`` (subsets S, images n) is a crossed design: accuracy[s, i] = mean + subset[s] + image[i] + rest[s, i].
-    With the mean squares of a two-way table, E[MS_subset] = n V_subset + V_rest and E[MS_image] = S V_image + V_rest, so
+    With the mean squares of a two-way table, E[MS_subset] = n V_subset + V_rest and E[MS_image] = S V_image + V_rest:
 
         Var(mean) = V_subset / S + V_image / n + V_rest / (S n) = (MS_subset + MS_image - MS_rest) / (S n).
 
@@ -49,14 +49,12 @@ def _effective_size(correct: NDArray[np.bool_]) -> tuple[float, float]:
     subset_square = images * by_subset.var(ddof=1)
     rest = correct - by_subset[:, None] - by_image[None, :] + mean
     rest_square = (rest**2).sum() / ((subsets - 1) * (images - 1))
-    # A variance component cannot be negative: without the bounds a lucky table would give an interval that is too short.
+    # A variance component cannot be negative: without the bounds a lucky table would give too short an interval.
     subset_part = max(subset_square - rest_square, 0.0)
     image_part = max(image_square - rest_square, 0.0)
     total = subset_part + image_part + rest_square
     freedom = total**2 / (
-        subset_part**2 / (subsets - 1)
-        + image_part**2 / (images - 1)
-        + rest_square**2 / ((subsets - 1) * (images - 1))
+        subset_part**2 / (subsets - 1) + image_part**2 / (images - 1) + rest_square**2 / ((subsets - 1) * (images - 1))
     )
     return float(mean * (1 - mean) * subsets * images / total), float(freedom)
 

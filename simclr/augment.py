@@ -66,7 +66,7 @@ def two_views(
     if config.jitter or (config.grey and lines.shape[2] == 3):
         views = random_colour(config, views, columns)
     if config.noise:
-        normal = tf.random.stateless_normal(tf.shape(views), stream + (1 << 32, 0), alg="philox")
+        normal = tf.random.stateless_normal(tf.shape(views), stream + tf.constant((1 << 32, 0), tf.int64), alg="philox")
         views += tf.cast(config.noise * normal, dtype)
     return tf.clip_by_value(tf.transpose(views, (0, 2, 3, 1)), tf.cast(0, dtype), tf.cast(1, dtype))
 

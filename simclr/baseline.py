@@ -28,4 +28,4 @@ def pixel_features(split: ImageSplit) -> NDArray[np.float32]:
                 for pixels in split.pixels
             ]
         )
-    return small.reshape(count, -1).astype(np.float32) / 255
+    return small.reshape(count, -1).astype(np.float32) / np.float32(255)

@@ -17,13 +17,13 @@ from simclr.errors import InvalidInput, suggestion
 from simclr.machine import resolve_precision
 
 TRAINING_VERSION = 1
-"""Counts changes in what the training code means: the same configuration under another number is another pretraining."""
+"""Counts changes in what the training code means: under another number the same configuration is trained again."""
 
 RELU_LAYERS = {"none": 0, "zero_relu": 0, "one_relu": 1, "two_relu": 2}
 
 
 class ImpossibleCell(InvalidInput):
-    """A point of a grid that does not exist, each of its settings being valid by itself: ``on_invalid=skip`` prunes it."""
+    """A point of a grid that does not exist, though each setting is valid by itself: ``on_invalid=skip`` prunes it."""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def run_cell(config: DictConfig) -> None:
     from simclr.summary import print_summary
 
     print_summary(record)
-    print(f"result {record['path']}", flush=True)  # noqa: T201
+    print(f"result {record['path']}", flush=True)
 
 
 class CheckBeforeStart(Callback):  # type: ignore[misc]
@@ -170,10 +170,11 @@ def _with_recorded_cell(arguments: list[str]) -> list[str]:
         if argument.startswith("--config-dir=") or (argument in ("--config-dir", "-cd") and arguments[position + 1 :]):
             given = argument.partition("=")[2] or arguments[position + 1]
             if (Path(given) / "result.json").is_file() and (Path(given) / "config.yaml").is_file():
-                recorded = OmegaConf.load(Path(given) / "config.yaml")
-                for group in {text.partition("=")[0] for text in arguments} & set(recorded):
-                    if isinstance(recorded[group], DictConfig):
-                        del recorded[group]
+                recorded = OmegaConf.to_container(OmegaConf.load(Path(given) / "config.yaml"))
+                assert isinstance(recorded, dict)
+                for key in {text.partition("=")[0] for text in arguments}:
+                    if isinstance(recorded.get(key), dict):
+                        del recorded[key]
                 ConfigStore.instance().store(group="recorded", name="cell", package="_global_", node=recorded)
                 rest = position + (1 if "=" in argument else 2)
                 return arguments[:position] + arguments[rest:]
@@ -181,19 +182,19 @@ def _with_recorded_cell(arguments: list[str]) -> list[str]:
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _exit_with(error: InvalidInput | RunFailed) -> NoReturn:
     code = _complain(error, INVALID if isinstance(error, InvalidInput) else FAILED)
     if isinstance(error, RunFailed) and error.path:
-        print(f"result {error.path}", flush=True)  # noqa: T201
+        print(f"result {error.path}", flush=True)
     raise SystemExit(code)
 
 
 def _complain(error: Exception | str, code: int) -> int:
     line = error if isinstance(error, str) else one_line(error)
-    print(f"error: {line}" if code in (FAILED, INVALID) else line, file=sys.stderr, flush=True)  # noqa: T201
+    print(f"error: {line}" if code in (FAILED, INVALID) else line, file=sys.stderr, flush=True)
     return code
 
 

@@ -74,7 +74,7 @@ PROBABILITY = Range(0, 1)
 
 @dataclass
 class DataConfig:
-    """The images. What they are is decided by their content (a digest, see :mod:`simclr.data`), not by where they lie."""
+    """The images. What they are is decided by their content (see :mod:`simclr.data`), not by where they lie."""
 
     name: str = setting(MISSING, NOTHING, OneOf(("digits", "imagenet5", "folder")))
     root: str | None = setting(None, NOTHING)
@@ -83,7 +83,7 @@ class DataConfig:
 
 @dataclass
 class EncoderConfig:
-    """The network that is pretrained and kept: stages of ``blocks`` blocks and ``widths`` channels, then a global mean."""
+    """The network that is kept: stages of ``blocks`` blocks and ``widths`` channels, then a global mean."""
 
     name: str = setting(MISSING, WEIGHTS, OneOf(("small_cnn", "small_resnet", "resnet18", "resnet50")))
     widths: list[int] = setting([], WEIGHTS, Range(1, 8192, "channels"))
@@ -278,7 +278,11 @@ def _validate_sizes(sizes: list[Any]) -> None:
     given = f"pretrain.sizes={_shown(sizes)}"
     valid = "valid is a list of [side in pixels, share of the steps], say [[32,0.5],[64,0.5]]"
     pairs = [stage for stage in sizes if isinstance(stage, list) and len(stage) == 2]
-    if not sizes or len(pairs) < len(sizes) or not all(isinstance(each, (int, float)) for pair in pairs for each in pair):
+    if (
+        not sizes
+        or len(pairs) < len(sizes)
+        or not all(isinstance(each, (int, float)) for pair in pairs for each in pair)
+    ):
         raise InvalidInput(f"{given}: {valid}")
     for side, share in sizes:
         if side != int(side) or not 8 <= side <= 1024:

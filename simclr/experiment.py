@@ -154,9 +154,7 @@ def _pretrain(cell: Cell, images: Images) -> Pretrained:
         if settings.monitor_epochs:
             centre = probes_centre(config)
             watching.append(
-                callbacks.NeighbourMonitor(
-                    images.train, settings.monitor_epochs, settings.epochs, centre, config.seed
-                )
+                callbacks.NeighbourMonitor(images.train, settings.monitor_epochs, settings.epochs, centre, config.seed)
             )
         watching += [callbacks.HistoryFile(draft / "history.csv"), bar]
         try:
@@ -178,7 +176,7 @@ def _features(cell: Cell, images: Images, pretrained: Pretrained) -> dict[str, A
     config, layer = cell.config, cell.layer.name
     side = max(int(size) for size, _ in config.pretrain.sizes)
     mirror, centre = probes_mirror(config), probes_centre(config)
-    found = {}
+    found: dict[str, Any] = {}
     for name, weights in (("trained", pretrained.network.get_weights()), ("untrained", None)):
         network = build_network(config.encoder, config.head, images.train.pixels.shape[-1], side, config.seed)
         if weights is not None:
@@ -187,10 +185,10 @@ def _features(cell: Cell, images: Images, pretrained: Pretrained) -> dict[str, A
                 network, [layer], images.test, config.augment, int(config.pretrain.sizes[-1][0]), config.seed
             )
             found["views"] = views[layer]
-        found[name] = tuple(
+        found[name] = [
             representation.extract(network, [layer], split, config.probe.image_size, mirror, centre)[layer]
             for split in (images.train, images.test)
-        )
+        ]
     return found
 
 
@@ -282,7 +280,9 @@ def _check_writable(root: Path) -> None:
         os.close(descriptor)
         Path(path).unlink()
     except OSError as error:
-        raise InvalidInput(f"root={root}: cannot be written to ({error.strerror}); valid is a folder of yours") from error
+        raise InvalidInput(
+            f"root={root}: cannot be written to ({error.strerror}); valid is a folder of yours"
+        ) from error
 
 
 class Clock:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from simclr.cell import ImpossibleCell
 
+Labels = NDArray[np.integer[Any]]
+Positions = NDArray[np.intp]
 
-def labels_per_class(counts: NDArray[np.int_], fraction: float) -> NDArray[np.int_]:
+
+def labels_per_class(counts: Labels, fraction: float) -> Labels:
     """How many labels of each class a stratified subset has: ``counts * fraction``, halves rounded up.
 
     Raises:
@@ -24,7 +29,7 @@ def labels_per_class(counts: NDArray[np.int_], fraction: float) -> NDArray[np.in
     return wanted
 
 
-def stratified_subsets(labels: NDArray[np.int_], fraction: float, count: int, seed: int) -> list[NDArray[np.intp]]:
+def stratified_subsets(labels: Labels, fraction: float, count: int, seed: int) -> list[Positions]:
     """Independent stratified draws without replacement, the same for every cell with this data and seed.
 
     Args:
@@ -47,7 +52,7 @@ def stratified_subsets(labels: NDArray[np.int_], fraction: float, count: int, se
     return subsets
 
 
-def draws_with_replacement(labels: NDArray[np.int_], fraction: float, count: int, seed: int) -> list[NDArray[np.intp]]:
+def draws_with_replacement(labels: Labels, fraction: float, count: int, seed: int) -> list[Positions]:
     """The documents' draws: any images, with replacement, so that some come twice and classes are uneven."""
     size = max(1, int(len(labels) * fraction))
     generators = (np.random.default_rng((seed, draw, 0xD0C5)) for draw in range(count))

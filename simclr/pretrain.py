@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from simclr.augment import line_order, two_views
@@ -81,9 +80,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
             scaled = self.optimizer.scale_loss(loss)
         variables = self.network.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
-        for mean, value in zip(
-            self._means, (loss, accuracy_of(similarity), embedding_spread(embeddings)), strict=True
-        ):
+        for mean, value in zip(self._means, (loss, accuracy_of(similarity), embedding_spread(embeddings)), strict=True):
             mean.update_state(value)
         return {mean.name: mean.result() for mean in self._means}
 
@@ -100,9 +97,7 @@ class Pretrained:
     precision: str
 
 
-def pretrain(
-    config: Config, images: ImageSplit, precision: str, callbacks: Sequence[Any] = ()
-) -> Pretrained:
+def pretrain(config: Config, images: ImageSplit, precision: str, callbacks: Sequence[Any] = ()) -> Pretrained:
     """Pretrain the network that ``config`` describes on images, without their labels.
 
     Args:
@@ -131,7 +126,7 @@ def pretrain(
     started = time.perf_counter()
     for stage in stages(settings):
         model.size = stage.size
-        # A new train function: the size of the views is part of it, the optimizer and its position in the schedule stay.
+        # A new train function, of which the size is a part; the optimizer and its place in the schedule stay.
         model.compile(optimizer=optimizer, jit_compile=False)
         model.fit(
             batches(len(images.labels), settings.batch_size, config.seed, stage),

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from simclr import accuracy
 from simclr.config import ProbeConfig
-from simclr.labels import draws_with_replacement, stratified_subsets
+from simclr.labels import Labels, Positions, draws_with_replacement, stratified_subsets
 
 Features = NDArray[np.float32]
-Labels = NDArray[np.int_]
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def evaluate(
     probe: Probe,
     train: tuple[Features, Labels],
     test: tuple[Features, Labels],
-    subsets: Sequence[NDArray[np.intp]],
+    subsets: Sequence[Positions],
     seed: int,
 ) -> Evaluation:
     """Fit the probe to each labelled subset of the training features and record its accuracies.
@@ -87,7 +86,7 @@ def evaluate(
     return Evaluation(record, predictions)
 
 
-def label_subsets(config: ProbeConfig, labels: Labels, seed: int) -> list[NDArray[np.intp]]:
+def label_subsets(config: ProbeConfig, labels: Labels, seed: int) -> list[Positions]:
     """The draws of labelled images that a probe is fitted to: the same for every cell with this data and seed."""
     draw = draws_with_replacement if config.name == "documents" else stratified_subsets
     return draw(labels, config.label_fraction, config.subsets, seed)
@@ -104,7 +103,7 @@ def build_probe(config: ProbeConfig) -> Probe:
 
 @dataclass(frozen=True)
 class LogisticRegression:
-    """Standardised features and L2-regularised logistic regression, its strength C chosen by cross-validated log loss."""
+    """Standardised features and L2-regularised logistic regression, C chosen by cross-validated log loss."""
 
     strengths: tuple[float, ...]
 
@@ -116,7 +115,7 @@ class LogisticRegression:
         standard, test_standard = _standardise(features, test_features)
         rotated, test_rotated = _row_space(standard, test_standard)
 
-        def fitted(strength: float, rows: NDArray[np.intp]) -> Any:
+        def fitted(strength: float, rows: Positions) -> Any:
             return Regression(C=strength, max_iter=1000, tol=1e-3).fit(rotated[rows], labels[rows])
 
         everything = np.arange(len(labels))
@@ -175,7 +174,7 @@ class WeightedNeighbours:
 def documents_probe(
     features: Features, labels: Labels, test_features: Features, test_labels: Labels, seed: int
 ) -> Fitted:
-    """The documents' linear evaluation: one softmax layer, Adam, batch 64, at most 35 epochs, stopped on the test loss."""
+    """The documents' evaluation: one softmax layer, Adam, batch 64, at most 35 epochs, stopped on the test loss."""
     import keras
 
     classes = int(max(labels.max(), test_labels.max())) + 1
@@ -201,7 +200,7 @@ def documents_probe(
     return Fitted(train, model.predict(test_features, verbose=0).argmax(axis=1), float(history["val_accuracy"][best]))
 
 
-def _folds(labels: Labels, seed: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def _folds(labels: Labels, seed: int) -> list[tuple[Positions, Positions]]:
     """Stratified folds, at most five; none where a class has a single example, so that nothing can be chosen."""
     from sklearn.model_selection import StratifiedKFold
 

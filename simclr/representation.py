@@ -77,7 +77,7 @@ def alignment(first: Features, second: Features) -> float:
 
 
 def uniformity(features: Features) -> float:
-    """log E exp(-2 |x - y|^2) over pairs of different images' unit features (N, D): the lower, the more evenly spread.
+    """Log E exp(-2 |x - y|^2) over pairs of different images' unit features (N, D): the lower, the more evenly spread.
 
     Wang and Isola 2020, arXiv 2005.10242, equation 5; 0 where all are the same, about -4 on a large sphere.
     """

@@ -28,7 +28,9 @@ def trained(kind: type, steps: int = 5, **arguments) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("arguments", [{}, {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3}, {"amsgrad": True}])
 def test_it_is_keras_adamw_in_weights_and_state(arguments):
-    for ours, theirs in zip(trained(FusedAdamW, **arguments), trained(keras.optimizers.AdamW, **arguments), strict=True):
+    for ours, theirs in zip(
+        trained(FusedAdamW, **arguments), trained(keras.optimizers.AdamW, **arguments), strict=True
+    ):
         assert ours == pytest.approx(theirs, abs=1e-6)
 
 

@@ -32,9 +32,7 @@ SIMCLR = AugmentConfig(
     grey=0.2,
     blur=0.5,
 )
-AFFINE = AugmentConfig(
-    name="affine", rotation=15, scale=0.2, shear=0.2, shift=0.1, jitter=1, brightness=0.3, noise=0.1
-)
+AFFINE = AugmentConfig(name="affine", rotation=15, scale=0.2, shear=0.2, shift=0.1, jitter=1, brightness=0.3, noise=0.1)
 DOCUMENTS = AugmentConfig(
     name="documents", flip=0.5, jitter=0.8, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, grey=0.2
 )
@@ -47,7 +45,9 @@ def pictures(count: int = 6, side: int = 24, channels: int = 3) -> np.ndarray:
     return coarse.repeat(side // 6, axis=1).repeat(side // 6, axis=2)
 
 
-def views(config: AugmentConfig, images: np.ndarray, size: int = 16, seed: int = 0, step: int = 0, **more) -> np.ndarray:
+def views(
+    config: AugmentConfig, images: np.ndarray, size: int = 16, seed: int = 0, step: int = 0, **more
+) -> np.ndarray:
     aspect = tf.fill((len(images),), 1.5)
     found = two_views(config, line_order(images), aspect, size, seed, tf.constant(step, tf.int64), **more)
     return tf.cast(found, tf.float32).numpy()

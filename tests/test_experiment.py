@@ -176,7 +176,10 @@ def test_a_corrupt_image_is_named_and_nothing_is_recorded(composed, photographs,
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("pretrain.batch_size=1348", "pretrain.batch_size=1348: digits has 1347 training images; valid is at most 1347"),
+        (
+            "pretrain.batch_size=1348",
+            "pretrain.batch_size=1348: digits has 1347 training images; valid is at most 1347",
+        ),
         ("probe.label_fraction=0.001", "probe.label_fraction=0.001: leaves a class of"),
         ("probe.layer=-7", "probe.layer=-7: head=two_relu has the layers"),
         ("root=/proc/nowhere", "root=/proc/nowhere: cannot be written to"),

@@ -28,7 +28,12 @@ def nvidia(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("capabilities", "precision"),
-    [(["8.0", "8.0"], "mixed_bfloat16"), (["9.0"], "mixed_bfloat16"), (["7.5"], "float32"), (["8.0", "7.0"], "float32")],
+    [
+        (["8.0", "8.0"], "mixed_bfloat16"),
+        (["9.0"], "mixed_bfloat16"),
+        (["7.5"], "float32"),
+        (["8.0", "7.0"], "float32"),
+    ],
 )
 def test_precision_follows_the_weakest_gpu(nvidia, capabilities, precision):
     nvidia(*capabilities)

@@ -119,7 +119,7 @@ def test_every_epoch_sees_each_image_at_most_once_and_drops_what_fills_no_batch(
     found = positions(50, 16, 0, Stage(16, 0, 4))
     assert [step for step, _ in found] == list(range(12))
     for epoch in range(4):
-        seen = sum((index for _, index in found[3 * epoch : 3 * epoch + 3]), [])
+        seen = [position for _, index in found[3 * epoch : 3 * epoch + 3] for position in index]
         assert len(seen) == len(set(seen)) == 48
 
 

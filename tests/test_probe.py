@@ -122,7 +122,8 @@ def test_only_the_documents_draw_labels_twice(name, repeats):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("linear", LogisticRegression), ("knn", WeightedNeighbours), ("documents", type(documents_probe))]
+    ("name", "kind"),
+    [("linear", LogisticRegression), ("knn", WeightedNeighbours), ("documents", type(documents_probe))],
 )
 def test_a_probe_is_found_by_its_name(name, kind):
     assert isinstance(build_probe(ProbeConfig(name=name)), kind)

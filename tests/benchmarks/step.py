@@ -48,17 +48,17 @@ def measure(sizes: tuple[int, ...] = (32, 48, 64)) -> Iterator[tuple[str, str]]:
             # The gradients have to be used, or the graph's optimiser takes their computation out.
             return tf.add_n([tf.reduce_sum(each) for each in tape.gradient(loss, network.trainable_variables)])
 
-        pairs = [
-            (_seconds(lambda: train(iterator)["loss"]), _seconds(lambda: bare(views))) for _ in range(ROUNDS + 1)
-        ][1:]
+        pairs = [(_seconds(train, iterator), _seconds(bare, views)) for _ in range(ROUNDS + 1)][1:]
         ratio = statistics.median(step / passes for step, passes in pairs)
         step = statistics.median(step for step, _ in pairs)
         yield f"step / bare passes, {size} px, {precision}", f"{ratio:.3f}"
         yield f"images per second, {size} px", f"{batch / step:.0f}"
 
 
-def _seconds(call: Callable[[], object]) -> float:
+def _seconds(step: Callable[[object], object], argument: object) -> float:
+    """Seconds of one call, each call's result being waited for."""
     begun = time.perf_counter()
     for _ in range(STEPS):
-        float(call())  # type: ignore[arg-type]
+        result = step(argument)
+        float(result["loss"] if isinstance(result, dict) else result)  # type: ignore[arg-type]
     return (time.perf_counter() - begun) / STEPS
