@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -68,6 +69,12 @@ def setting(default: Any, decides: Decides, valid: Range | OneOf | None = None, 
     return field(default=default, metadata=metadata)
 
 
+def options(group: str) -> OneOf | None:
+    """The options of a configuration group, which are its files; None where this is installed without them."""
+    names = sorted(file.stem for file in (Path(__file__).parents[1] / "conf" / group).glob("*.yaml"))
+    return OneOf(tuple(names)) if names else None
+
+
 WEIGHTS, CELL, NOTHING = Decides.WEIGHTS, Decides.CELL, Decides.NOTHING
 PROBABILITY = Range(0, 1)
 
@@ -76,7 +83,7 @@ PROBABILITY = Range(0, 1)
 class DataConfig:
     """The images. What they are is decided by their content (see :mod:`simclr.data`), not by where they lie."""
 
-    name: str = setting(MISSING, NOTHING, OneOf(("digits", "imagenet5", "folder")))
+    name: str = setting(MISSING, NOTHING, options("data"))
     root: str | None = setting(None, NOTHING)
     image_size: int = setting(MISSING, WEIGHTS, Range(8, 1024, "pixels"))
 
@@ -85,7 +92,7 @@ class DataConfig:
 class EncoderConfig:
     """The network that is kept: stages of ``blocks`` blocks and ``widths`` channels, then a global mean."""
 
-    name: str = setting(MISSING, WEIGHTS, OneOf(("small_cnn", "small_resnet", "resnet18", "resnet50")))
+    name: str = setting(MISSING, WEIGHTS, options("encoder"))
     widths: list[int] = setting([], WEIGHTS, Range(1, 8192, "channels"))
     blocks: list[int] = setting([], WEIGHTS, Range(1, 64, "blocks"))
     stem: str = setting("auto", WEIGHTS, OneOf(("auto", "cifar", "strided", "imagenet")))
@@ -97,7 +104,7 @@ class EncoderConfig:
 class HeadConfig:
     """The projection head between encoder and loss (SimCLR, arXiv 2002.05709, section 4.2)."""
 
-    name: str = setting(MISSING, WEIGHTS, OneOf(("none", "zero_relu", "one_relu", "two_relu")))
+    name: str = setting(MISSING, WEIGHTS, options("head"))
     hidden: list[int] = setting([256, 128], WEIGHTS, Range(1, 65536, "units"))
     output: int = setting(50, WEIGHTS, Range(1, 65536, "units"))
 
@@ -106,7 +113,7 @@ class HeadConfig:
 class AugmentConfig:
     """What makes two views of an image: geometry first, then colour, blur and noise."""
 
-    name: str = setting(MISSING, WEIGHTS, OneOf(("simclr", "affine", "documents")))
+    name: str = setting(MISSING, WEIGHTS, options("augment"))
     crop_area: list[float] = setting([1.0, 1.0], WEIGHTS, Range(0, 1, above=True), "share of the image")
     crop_aspect: list[float] = setting([0.75, 4 / 3], WEIGHTS, Range(0.1, 10), "width / height")
     flip: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
@@ -129,7 +136,7 @@ class AugmentConfig:
 class OptimizerConfig:
     """The optimizer and the way its learning rate goes over the run."""
 
-    name: str = setting(MISSING, WEIGHTS, OneOf(("adamw", "sgd", "lars")))
+    name: str = setting(MISSING, WEIGHTS, options("optimizer"))
     learning_rate: float = setting(MISSING, WEIGHTS, Range(0, 1000, above=True))
     scaling: str = setting("none", WEIGHTS, OneOf(("none", "linear", "sqrt")))
     weight_decay: float = setting(0.0, WEIGHTS, Range(0, 10))
@@ -157,7 +164,7 @@ class PretrainConfig:
 class ProbeConfig:
     """The measurement: which representation, seen at which size, by which classifier, with how many labels."""
 
-    name: str = setting(MISSING, CELL, OneOf(("linear", "knn", "documents")))
+    name: str = setting(MISSING, CELL, options("probe"))
     layer: int | str = setting("encoder", CELL)
     label_fraction: float = setting(0.1, CELL, Range(0, 1, above=True))
     subsets: int = setting(5, CELL, Range(1, 1000))

@@ -6,10 +6,9 @@ from typing import Any
 
 import keras
 
+from simclr.cell import RELU_LAYERS
 from simclr.config import HeadConfig
 from simclr.errors import InvalidInput
-
-HIDDEN_LAYERS = {"zero_relu": 0, "one_relu": 1, "two_relu": 2}
 
 
 def projection_head(config: HeadConfig, features: Any) -> Any:
@@ -30,9 +29,9 @@ def projection_head(config: HeadConfig, features: Any) -> Any:
     """
     if config.name == "none":
         return features
-    if config.name not in HIDDEN_LAYERS:
-        raise InvalidInput(f"head.name={config.name}: valid is none, {', '.join(HIDDEN_LAYERS)}")
-    for number, width in enumerate(config.hidden[: HIDDEN_LAYERS[config.name]], start=1):
+    if config.name not in RELU_LAYERS:
+        raise InvalidInput(f"head.name={config.name}: valid is {', '.join(RELU_LAYERS)}")
+    for number, width in enumerate(config.hidden[: RELU_LAYERS[config.name]], start=1):
         features = keras.layers.Dense(width, name=f"dense_{number}")(features)
         features = keras.layers.Activation("relu", name=f"relu_{number}")(features)
     return keras.layers.Dense(config.output, dtype="float32", name="projection")(features)
