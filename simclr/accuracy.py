@@ -64,4 +64,5 @@ def _wilson(mean: float, size: float, freedom: float, confidence: float) -> tupl
     spread = quantile**2 / size
     centre = (mean + spread / 2) / (1 + spread)
     half = quantile / (1 + spread) * np.sqrt(mean * (1 - mean) / size + spread / (4 * size))
-    return float(max(centre - half, 0.0)), float(min(centre + half, 1.0))
+    # At 0 and 1 the bound is the mean itself, but for rounding.
+    return float(min(max(centre - half, 0.0), mean)), float(max(min(centre + half, 1.0), mean))

@@ -35,12 +35,12 @@ def start_tensorflow(threads: int | None) -> int:
                 tf.config.experimental.set_memory_growth(gpu, True)
         except RuntimeError:
             wanted = tf.config.threading.get_intra_op_parallelism_threads() or machine.cpus()
-            if tf.config.threading.get_inter_op_parallelism_threads() != 1:
-                log.warning("TensorFlow was running before this: weights may differ in their last bits between runs")
         if tf.config.list_physical_devices("GPU"):
             tf.config.experimental.enable_op_determinism()
         tf.get_logger().setLevel("ERROR")
         tf.constant(0)  # the first op starts the device, and that is where it speaks
+    if tf.config.threading.get_inter_op_parallelism_threads() != 1:
+        log.warning("TensorFlow was running before this: weights may differ in their last bits between runs")
     return int(wanted)
 
 

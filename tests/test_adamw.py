@@ -23,7 +23,7 @@ def trained(kind: type, steps: int = 5, **arguments) -> list[np.ndarray]:
 
     for _ in range(steps):
         step([tf.constant(generator.standard_normal(each.shape), tf.float32) for each in variables])
-    return [np.array(each) for each in [*variables, *optimizer.variables]]
+    return [each.numpy() for each in [*variables, *optimizer.variables]]
 
 
 @pytest.mark.parametrize("arguments", [{}, {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3}, {"amsgrad": True}])

@@ -84,7 +84,7 @@ def test_training_and_probing_happen_at_the_images_size_unless_told_otherwise(co
         ("pretrain.batch_size=-3", "pretrain.batch_size=-3"),
         ("pretrain.precision=float61", 'Did you mean "float16"|Did you mean "float32"|valid is auto, float32'),
         ("optimizer.learning_rate=0", "optimizer.learning_rate=0: valid is more than 0"),
-        ("optimizer.learning_rate=.inf", "optimizer.learning_rate=inf"),
+        ("optimizer.learning_rate=inf", "optimizer.learning_rate=inf"),
         ("probe.label_fraction=1.5", "probe.label_fraction=1.5: valid is more than 0, at most 1"),
         ("probe.flip=perhaps", "probe.flip=perhaps: valid is auto, true, false"),
         ("encoder.widths=[32]", "encoder.widths=\\[32\\]: one width per stage"),
