@@ -65,7 +65,17 @@ def run(config: DictConfig | Config) -> dict[str, Any]:
     with clock("data"):
         images = data.load(config.data, cache_folder(config))
     cell = describe(config, images.digest)
-    record = {**result.blank(config, asdict(cell.layer)), "started": started, "name": cell.name}
+    record = {
+        **result.blank(config, asdict(cell.layer)),
+        "name": cell.name,
+        "started": started,
+        "data": {
+            "digest": images.digest,
+            "train": len(images.train),
+            "test": len(images.test),
+            "ignored": images.ignored,
+        },
+    }
     try:
         measured, predictions = _measure(cell, images, clock)
         record = {**record, "status": "finished", **measured}
