@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from simclr.adamw import FusedAdamW
 from simclr.config import OptimizerConfig
 from simclr.errors import InvalidInput
 from simclr.lars import LARS
@@ -68,7 +69,7 @@ def test_each_name_is_its_optimizer() -> None:
         name: build_optimizer(OptimizerConfig(name, learning_rate=0.1), 10, 5, 32) for name in ("adamw", "sgd", "lars")
     }
     assert {name: type(optimizer) for name, optimizer in built.items()} == {
-        "adamw": keras.optimizers.AdamW,
+        "adamw": FusedAdamW,
         "sgd": keras.optimizers.SGD,
         "lars": LARS,
     }
