@@ -9,7 +9,6 @@ from simclr.errors import InvalidInput
 from simclr.head import projection_head
 
 LAYERS = {
-    "none": [],
     "zero_relu": [("projection", 50)],
     "one_relu": [("dense_1", 256), ("relu_1", 256), ("projection", 50)],
     "two_relu": [("dense_1", 256), ("relu_1", 256), ("dense_2", 128), ("relu_2", 128), ("projection", 50)],
