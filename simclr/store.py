@@ -30,14 +30,16 @@ def new(root: str | Path, key: str) -> Iterator[Path]:
     place = folder(root, key)
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{key}."))
+    replaced = draft.with_name(f"{draft.name}.replaced")
     try:
         yield draft
         draft.chmod(0o755)
         if place.exists():
-            place.rename(Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{key}.old.")) / key)
+            place.rename(replaced)
         draft.rename(place)
     finally:
-        for left in place.parent.glob(f".{key}.*"):
+        # Only what is ours: another process may be drafting the same pretraining beside us.
+        for left in (draft, replaced):
             shutil.rmtree(left, ignore_errors=True)
 
 

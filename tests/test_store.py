@@ -35,6 +35,15 @@ def test_a_newer_one_takes_the_place_of_an_older_one(tmp_path):
     assert [entry.name for entry in (tmp_path / "pretrained").iterdir()] == ["key"]
 
 
+def test_a_draft_outlives_another_process_that_finishes_the_same_one(tmp_path):
+    with store.new(tmp_path, "key") as slower:
+        with store.new(tmp_path, "key") as faster:
+            (faster / "file").write_text("first")
+        (slower / "file").write_text("second")
+    assert (store.folder(tmp_path, "key") / "file").read_text() == "second"
+    assert [entry.name for entry in (tmp_path / "pretrained").iterdir()] == ["key"]
+
+
 def test_saved_weights_load_into_the_same_network(composed, tmp_path):
     encoder = EncoderConfig(name="small_cnn", widths=[8], blocks=[1])
     saved, other = (build_network(encoder, HeadConfig(name="zero_relu"), 1, 8, seed) for seed in (0, 1))
