@@ -6,6 +6,7 @@ import csv
 import logging
 import math
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,16 @@ class WarnOfCollapse(keras.callbacks.Callback):  # type: ignore[misc]
 class EpochFacts(keras.callbacks.Callback):  # type: ignore[misc]
     """Adds to each epoch's logs its learning rate and the images (not views) trained on per second."""
 
-    def __init__(self, images_per_epoch: int) -> None:
+    def __init__(self, batch_size: int) -> None:
         super().__init__()
-        self._images = images_per_epoch
-        self._begun = 0.0
+        self._batch = batch_size
+        self._begun, self._images = 0.0, 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._begun = time.perf_counter()
+        self._begun, self._images = time.perf_counter(), 0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._images += self._batch
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if logs is not None:
@@ -138,17 +142,46 @@ class NeighbourMonitor(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class HistoryFile(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes each epoch's logs as a line of a CSV file, and keeps the file readable at any time."""
+    """Writes each epoch's logs as a line of a CSV file, which can be read at any time.
 
-    def __init__(self, path: Path) -> None:
+    Speed is left out, so that the file of a run is the same to the byte each time, stopped in between or not.
+    """
+
+    def __init__(self, path: Path, epochs_before: Sequence[dict[str, float]] = ()) -> None:
         super().__init__()
         self._path = path
+        path.unlink(missing_ok=True)
+        for row in epochs_before:
+            self.on_epoch_end(int(row["epoch"]), {name: value for name, value in row.items() if name != "epoch"})
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        row = {"epoch": epoch + 1, **{name: f"{value:.8g}" for name, value in (logs or {}).items()}}
+        facts = {name: f"{value:.8g}" for name, value in (logs or {}).items() if name != "images_per_second"}
+        row = {"epoch": epoch + 1, **facts}
         new = not self._path.exists()
         with self._path.open("a", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(row))
             if new:
                 writer.writeheader()
             writer.writerow(row)
+
+
+class TellProgress(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tells at the end of an epoch, at most every few seconds, how far the run is and how long it will take."""
+
+    def __init__(self, tell: Callable[..., None], epochs: int, seconds: float = 2.0) -> None:
+        super().__init__()
+        self._tell, self._epochs, self._every = tell, epochs, seconds
+        self._begun, self._first, self._told = time.monotonic(), -1, 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if self._first < 0:
+            self._begun, self._first = time.monotonic(), epoch
+            self._tell(epoch=epoch, epochs=self._epochs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        now = time.monotonic()
+        if now - self._told >= self._every:
+            self._told = now
+            left = (now - self._begun) / (epoch + 1 - self._first) * (self._epochs - epoch - 1)
+            facts = {name: (logs or {}).get(name) for name in ("loss", "contrastive_accuracy")}
+            self._tell(epoch=epoch + 1, epochs=self._epochs, seconds_left=round(left, 1), **facts)

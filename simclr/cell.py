@@ -36,6 +36,24 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class View:
+    """How a frozen network looks at an image.
+
+    Attributes:
+        size: the side in pixels.
+        mirror: whether features are averaged over the image and its mirror image.
+        centre: whether it sees the largest centred square of the image, else the whole image squashed.
+    """
+
+    size: int
+    mirror: bool
+    centre: bool
+
+    def __str__(self) -> str:
+        return f"{self.size}px-{'centre' if self.centre else 'whole'}{'-mirror' if self.mirror else ''}"
+
+
+@dataclass(frozen=True)
 class Cell:
     """A configuration with everything derived from it that names it."""
 
@@ -96,6 +114,11 @@ def probes_mirror(config: Config) -> bool:
 def probes_centre(config: Config) -> bool:
     """Whether the probe sees the largest centred square of an image; ``auto``: where the augmentation crops."""
     return config.augment.crop_area[0] < 1 if config.probe.crop == "auto" else config.probe.crop == "centre"
+
+
+def probed_view(config: Config) -> View:
+    """How the frozen network looks at an image before ``config``'s probe sees what it makes of it."""
+    return View(config.probe.image_size, probes_mirror(config), probes_centre(config))
 
 
 def pretraining_identity(config: Config, digest: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +27,11 @@ from simclr import experiment
 from simclr.cell import ImpossibleCell
 from simclr.config import Config, resolve, settings
 from simclr.errors import InvalidInput, RunFailed, one_line, suggestion
+from simclr.interruption import TERMINATED, exit_when_asked
 
-FINISHED, FAILED, INVALID, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+FINISHED, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
+
+GO_ON = "what was finished is kept, and the same command goes on from there"
 
 log = logging.getLogger(__name__)
 
@@ -45,21 +47,30 @@ def main(task: Callable[[], Any]) -> int:
     """
     # Hydra prints errors its own way, in several lines and with code 1, unless it is told to let them through.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    signal.signal(signal.SIGTERM, _terminate)
+    # A log file on a full disk is no reason for a traceback; what matters fails by itself.
+    logging.raiseExceptions = False
+    exit_when_asked()
     arguments = sys.argv[1:]
+    code = FINISHED
     try:
         sys.argv[1:] = arguments = _with_recorded_cell(arguments)
         task()
     except InvalidInput as error:
-        return _complain(error, INVALID)
+        code = _complain(error, INVALID)
     except (HydraException, OmegaConfBaseException) as error:
         conf = Path(inspect.getfile(inspect.unwrap(task))).parent / "conf"
-        return _complain(explain(arguments, conf) or error, INVALID)
+        code = _complain(explain(arguments, conf) or error, INVALID)
     except RunFailed as error:
-        return _complain(error, FAILED)
+        code = _complain(error, FAILED)
+    except OSError as error:
+        code = _complain(f"cannot write or read: {one_line(error)}", FAILED)
     except KeyboardInterrupt:
-        return _complain("interrupted; run the same command again to start over", INTERRUPTED)
-    return FINISHED
+        code = _leave(_complain(f"interrupted; {GO_ON}", INTERRUPTED))
+    except SystemExit as end:
+        if end.code != TERMINATED:
+            raise
+        code = _leave(_complain(f"terminated; {GO_ON}", TERMINATED))
+    return code
 
 
 def run_cell(config: DictConfig) -> None:
@@ -198,5 +209,11 @@ def _complain(error: Exception | str, code: int) -> int:
     return code
 
 
-def _terminate(*_: object) -> NoReturn:
-    raise SystemExit(TERMINATED)
+def _leave(code: int) -> int:
+    """End this process at once: TensorFlow's threads, stopped in the middle of work, may crash an orderly end."""
+    if "tensorflow" in sys.modules:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code

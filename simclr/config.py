@@ -157,7 +157,14 @@ class PretrainConfig:
     sizes: list[Any] = setting(MISSING, WEIGHTS, unit="[side in pixels, share of the steps]")
     precision: str = setting("auto", WEIGHTS, OneOf(("auto", "float32", "mixed_bfloat16", "mixed_float16")))
     monitor_epochs: int = setting(10, NOTHING, Range(0, 1_000_000, "epochs"))
+    checkpoint_minutes: float = setting(5.0, NOTHING, Range(0, 100_000, "minutes"))
+    checkpoint_epochs: int = setting(0, NOTHING, Range(0, 1_000_000, "epochs"))
     threads: int | None = setting(None, NOTHING, Range(1, 1024, "threads"))
+
+    @property
+    def side(self) -> int:
+        """The largest training size, in pixels: the one that the encoder's stem is chosen for."""
+        return max(int(size) for size, _ in self.sizes)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,25 +17,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from simclr import data, machine, result
+from simclr import data, machine, result, store
 from simclr.cell import (
     Cell,
     ImpossibleCell,
     describe,
+    head_layers,
+    pretraining_identity,
     probed_layer,
+    probed_view,
     probes_centre,
-    probes_mirror,
     skipped_name,
+    stage_layers,
 )
 from simclr.config import Config, resolve
 from simclr.errors import InvalidInput, RunFailed, one_line
+from simclr.files import Damaged, now, write_whole
 from simclr.labels import labels_per_class
 
 if TYPE_CHECKING:
+    from simclr.checkpoint import Checkpoint
     from simclr.data import Images
-    from simclr.pretrain import Pretrained
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +59,7 @@ def run(config: DictConfig | Config) -> dict[str, Any]:
     """
     config = resolve(config)
     clock = Clock()
-    started = result.now()
+    started = now()
     catalogue = data.catalogue(config.data, cache_folder(config))
     try:
         check(config, catalogue)
@@ -116,118 +121,190 @@ def cache_folder(config: Config) -> Path:
 
 
 def _measure(cell: Cell, images: Images, clock: Clock) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Pretrain, extract, probe: the parts of the record that are measured, and the class given to each test image."""
+    """Pretrain or reuse, then probe: the measured parts of the record, and the class given to each test image."""
     from threadpoolctl import threadpool_limits
 
-    from simclr.runtime import start_tensorflow
-
-    config = cell.config
-    with clock("start"):
-        threads = start_tensorflow(config.pretrain.threads)
-    with clock("pretraining"):
-        pretrained = _pretrain(cell, images)
-    with clock("features"):
-        features = _features(cell, images, pretrained)
+    threads = cell.config.pretrain.threads or machine.cpus()
+    pretraining, features, reused = _obtain(cell, images, clock)
     with clock("probes"), threadpool_limits(threads):
         measured, predictions = _probe(cell, images, features)
-    measured["pretraining"] = {
-        "key": cell.key,
-        "reused": False,
-        "epochs": config.pretrain.epochs,
-        "steps": pretrained.steps,
-        "seconds": pretrained.seconds,
-        "images_per_second": pretrained.images_per_second,
-        "loss": pretrained.history[-1]["loss"],
-        "contrastive_accuracy": pretrained.history[-1]["contrastive_accuracy"],
-        "precision": pretrained.precision,
-    }
+    facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
+    kept = {name: pretraining.manifest[name] for name in facts}
+    measured["pretraining"] = {"key": cell.key, "reused": reused, **kept}
     return {**measured, "host": machine.host(threads)}, predictions
 
 
-def _pretrain(cell: Cell, images: Images) -> Pretrained:
-    """Pretrain with everything that watches, and keep network and history in ``pretrained/<key>``."""
-    from simclr import callbacks, progress, store
+def _obtain(cell: Cell, images: Images, clock: Clock) -> tuple[store.Pretraining, store.Features, bool]:
+    """The cell's pretraining with what its network makes of every image, made here where no process has made it.
+
+    Returns:
+        The pretraining, the features, and whether the weights were there already.
+    """
+    root, view = cell.config.root, probed_view(cell.config)
+    made_here = False
+
+    def find() -> tuple[store.Pretraining, store.Features] | None:
+        try:
+            pretraining = store.find(root, cell.key)
+            features = pretraining.features(view) if pretraining else None
+        except Damaged:
+            return None
+        return (pretraining, features) if pretraining and features else None
+
+    def make(claim: store.Claim) -> tuple[store.Pretraining, store.Features]:
+        nonlocal made_here
+        from simclr.runtime import start_tensorflow
+
+        store.clear(root, cell.key, view, log.info)
+        with clock("start"):
+            threads = start_tensorflow(cell.config.pretrain.threads)
+        pretraining = store.find(root, cell.key)
+        if pretraining is None:
+            made_here = True
+            with clock("pretraining"):
+                pretraining = _pretrain(cell, images, threads, claim)
+        with clock("features"):
+            return pretraining, _features(cell, images, pretraining, claim)
+
+    found = store.obtain(store.place(root, cell.key), find, make, log.info)
+    if not made_here:
+        log.info("reusing pretraining %s%s", cell.key, store.made_with_other_versions(found[0]))
+    return *found, not made_here
+
+
+def _pretrain(cell: Cell, images: Images, threads: int, claim: store.Claim) -> store.Pretraining:
+    """Pretrain with everything that watches, from where an earlier attempt was stopped, and keep what came of it."""
+    from simclr import callbacks, progress
+    from simclr.network import variables_by_name
     from simclr.pretrain import pretrain
+    from simclr.resume import Saving
 
     config = cell.config
     settings = config.pretrain
     precision = machine.resolve_precision(settings.precision)
-    log.info("pretraining %s: %s, %d epochs, in %s", cell.key, cell.name, settings.epochs, precision)
+    place = store.folder(config.root, cell.key)
+    start = store.checkpoint(place, log.info)
     steps = len(images.train.labels) // settings.batch_size
-    with store.new(config.root, cell.key) as draft:
-        bar = progress.progress_callback(settings.epochs, steps, settings.batch_size)
-        watching = [
-            callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision),
-            callbacks.WarnOfCollapse(),
-            callbacks.EpochFacts(steps * settings.batch_size),
-        ]
-        if settings.monitor_epochs:
-            centre = probes_centre(config)
-            watching.append(
-                callbacks.NeighbourMonitor(images.train, settings.monitor_epochs, settings.epochs, centre, config.seed)
-            )
-        watching += [callbacks.HistoryFile(draft / "history.csv"), bar]
-        try:
-            pretrained = pretrain(config, images.train, precision, watching)
-        finally:
-            bar.close()
-        store.save(draft, pretrained.network, config)
-    return pretrained
+    log.info("pretraining %s: %s, %d epochs, in %s", cell.key, cell.name, settings.epochs, precision)
+    if start is not None:
+        log.info("going on from epoch %.4g, where it was stopped", start.step / steps)
+    began = now()
+
+    def save(state: Checkpoint) -> None:
+        claim.check()
+        state.save(place / store.CHECKPOINT)
+        log.debug("saved at step %d", state.step)
+
+    bar = progress.progress_callback(settings.epochs, steps, settings.batch_size)
+    watching = [
+        callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision),
+        callbacks.WarnOfCollapse(),
+        callbacks.EpochFacts(settings.batch_size),
+    ]
+    if settings.monitor_epochs:
+        centre = probes_centre(config)
+        watching.append(
+            callbacks.NeighbourMonitor(images.train, settings.monitor_epochs, settings.epochs, centre, config.seed)
+        )
+    watching += [
+        callbacks.HistoryFile(place / store.HISTORY, start.history if start else ()),
+        callbacks.TellProgress(claim.tell, settings.epochs),
+        bar,
+    ]
+    write_whole(place / store.CONFIG, OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
+    saving = Saving(start, save, settings.checkpoint_epochs, settings.checkpoint_minutes)
+    try:
+        pretrained = pretrain(config, images.train, precision, watching, saving)
+    finally:
+        bar.close()
+    claim.check()
+    return store.publish(
+        place,
+        variables_by_name(pretrained.network),
+        {
+            "name": cell.name,
+            "identity": pretraining_identity(config, images.digest),
+            "epochs": settings.epochs,
+            "steps": pretrained.steps,
+            "seconds": pretrained.seconds,
+            "images_per_second": pretrained.images_per_second,
+            "loss": pretrained.history[-1]["loss"],
+            "contrastive_accuracy": pretrained.history[-1]["contrastive_accuracy"],
+            "precision": precision,
+            "channels": int(images.train.pixels.shape[-1]),
+            "began": began,
+            "finished": now(),
+            "versions": machine.versions(),
+            "host": {"name": platform.node(), **machine.host(threads)},
+        },
+    )
 
 
-def _features(cell: Cell, images: Images, pretrained: Pretrained) -> dict[str, Any]:
-    """The probed layer's features of train and test, of the trained network and of the same before its first step.
+def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim: store.Claim) -> store.Features:
+    """What the trained network, and the same before its first step, make of every image, at every layer and stage.
 
     In float32 whatever the training's precision was, so that anyone who loads the weights has the same features.
     """
-    from simclr import representation
+    from simclr import features
     from simclr.network import build_network
+    from simclr.representation import alignment
 
-    config, layer = cell.config, cell.layer.name
-    side = max(int(size) for size, _ in config.pretrain.sizes)
-    mirror, centre = probes_mirror(config), probes_centre(config)
-    found: dict[str, Any] = {}
-    for name, weights in (("trained", pretrained.network.get_weights()), ("untrained", None)):
-        network = build_network(config.encoder, config.head, images.train.pixels.shape[-1], side, config.seed)
-        if weights is not None:
-            network.set_weights(weights)
-            views = representation.view_pairs(
-                network, [layer], images.test, config.augment, int(config.pretrain.sizes[-1][0]), config.seed
-            )
-            found["views"] = views[layer]
-        found[name] = [
-            representation.extract(network, [layer], split, config.probe.image_size, mirror, centre)[layer]
-            for split in (images.train, images.test)
-        ]
-    return found
+    config, view = cell.config, probed_view(cell.config)
+    layers = [layer.name for layer in (*head_layers(config), *stage_layers(config))]
+    trained = store.network(pretraining)
+    untrained = build_network(
+        config.encoder, config.head, images.train.pixels.shape[-1], config.pretrain.side, config.seed
+    )
+    networks = {
+        name: {
+            f"{part}/{layer}": found
+            for part, split in (("train", images.train), ("test", images.test))
+            for layer, found in features.extract(network, layers, split, view).items()
+        }
+        for name, network in (("trained", trained), ("untrained", untrained))
+    }
+    size = int(config.pretrain.sizes[-1][0])
+    pairs = features.view_pairs(trained, layers, images.test, config.augment, size, config.seed)
+    claim.check()
+    return store.publish_features(
+        pretraining,
+        view,
+        networks,
+        {
+            "view": asdict(view),
+            "alignment": {layer: alignment(*pair) for layer, pair in pairs.items()},
+            "versions": machine.versions(),
+        },
+    )
 
 
-def _probe(cell: Cell, images: Images, features: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _probe(cell: Cell, images: Images, features: store.Features) -> tuple[dict[str, Any], dict[str, Any]]:
     """Probe the representation and its two baselines on the same label subsets, and describe it."""
     from simclr import representation
-    from simclr.baseline import pixel_features
-    from simclr.probe import LogisticRegression, WeightedNeighbours, build_probe, evaluate, label_subsets
+    from simclr.baseline import pixel_baseline
+    from simclr.probe import WeightedNeighbours, build_probe, evaluate, label_subsets
 
     config = cell.config
+    if config.probe.name == "documents":
+        from simclr.runtime import start_tensorflow
+
+        start_tensorflow(config.pretrain.threads)
     labels, test_labels = images.train.labels, images.test.labels
     subsets = label_subsets(config.probe, labels, config.seed)
-    probe, on_pixels = build_probe(config.probe), LogisticRegression(tuple(config.probe.strengths))
-    pixels = pixel_features(images.train), pixel_features(images.test)
+    probe = build_probe(config.probe)
+    seen = {name: features.of(name, cell.layer.name) for name in ("trained", "untrained")}
     evaluations = {
-        name: evaluate(classifier, (train, labels), (test, test_labels), subsets, config.seed)
-        for name, classifier, (train, test) in (
-            ("trained", probe, features["trained"]),
-            ("untrained", probe, features["untrained"]),
-            ("pixels", on_pixels, pixels),
-        )
+        name: evaluate(probe, (train, labels), (test, test_labels), subsets, config.seed)
+        for name, (train, test) in seen.items()
     }
-    train, test = features["trained"]
+    evaluations["pixels"] = pixel_baseline(config, images, subsets, log.info)
+    train, test = seen["trained"]
     nearest = WeightedNeighbours((20,)).classify(train, labels, test, 20)
     measured = {
         "probe": {**evaluations["trained"].record, "classes": list(images.classes)},
         "baselines": {name: evaluations[name].record["test_accuracy"] for name in ("pixels", "untrained")},
         "representation": {
-            "alignment": representation.alignment(*features["views"]),
+            "alignment": features.alignment(cell.layer.name),
             "uniformity": representation.uniformity(test),
             "effective_rank": representation.effective_rank(train),
             "knn_accuracy": float(np.mean(nearest == test_labels)),
@@ -261,7 +338,7 @@ def _write(
         **record,
         "seconds": clock.total(),
         "timing": clock.parts,
-        "finished": result.now(),
+        "finished": now(),
         "versions": machine.versions(),
         "host": record.get("host") or machine.host(threads),
     }

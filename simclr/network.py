@@ -6,12 +6,13 @@ that with two ReLU layers ``projection`` is ``layers[-1]`` and ``encoder`` ``lay
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from simclr.config import EncoderConfig, HeadConfig
 from simclr.encoder import build_encoder, stage_outputs
@@ -98,6 +99,27 @@ def representations(model: Any, names: Sequence[str]) -> Any:
         if layer.name in wanted:
             found[layer.name] = keras.layers.Activation("linear", dtype="float32", name=f"{layer.name}_out")(features)
     return keras.Model(images, {name: found[name] for name in dict.fromkeys(names)}, name="representations")
+
+
+def variables_by_name(model: Any) -> dict[str, NDArray[Any]]:
+    """Every variable of a network, moving statistics included, under its path (``backbone/stem_conv/kernel``)."""
+    return {variable.path: variable.numpy() for variable in model.variables}
+
+
+def assign_by_name(model: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Give a network the variables of :func:`variables_by_name`.
+
+    Raises:
+        ValueError: they are another network's.
+    """
+    variables = {variable.path: variable for variable in model.variables}
+    if missing := set(variables) ^ set(arrays):
+        raise ValueError(f"these variables are in one of the two only: {', '.join(sorted(missing))[:200]}")
+    for name, variable in variables.items():
+        if tuple(variable.shape) != arrays[name].shape:
+            raise ValueError(f"{name} has the shape {arrays[name].shape}, not {tuple(variable.shape)}")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
 
 
 def layer_name(model: Any, layer: int | str) -> str:

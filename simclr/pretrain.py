@@ -14,9 +14,11 @@ import tensorflow as tf
 from simclr.augment import line_order, two_views
 from simclr.config import AugmentConfig, Config, PretrainConfig
 from simclr.data import ImageSplit
+from simclr.interruption import deferred
 from simclr.loss import accuracy_of, embedding_spread, loss_of, similarities
 from simclr.network import build_network
 from simclr.optimizer import build_optimizer
+from simclr.resume import Run, Saving
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +89,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A finished pretraining: the network, its history by epoch, and what it took."""
+    """A finished pretraining: the network, its history by epoch, and what it took in all attempts together."""
 
     network: Any
     history: list[dict[str, float]]
@@ -97,7 +99,13 @@ class Pretrained:
     precision: str
 
 
-def pretrain(config: Config, images: ImageSplit, precision: str, callbacks: Sequence[Any] = ()) -> Pretrained:
+def pretrain(
+    config: Config,
+    images: ImageSplit,
+    precision: str,
+    callbacks: Sequence[Any] = (),
+    saving: Saving | None = None,
+) -> Pretrained:
     """Pretrain the network that ``config`` describes on images, without their labels.
 
     Args:
@@ -106,39 +114,61 @@ def pretrain(config: Config, images: ImageSplit, precision: str, callbacks: Sequ
         precision: a Keras dtype policy, resolved.
         callbacks: told of every epoch, in this order; what one adds to an epoch's ``logs`` the next ones see and the
             history keeps.
+        saving: where to go on from, and what to do with the state now and then; weights and history are the same to
+            the bit however often a run is stopped and goes on.
 
     Raises:
         RunFailed: from a callback, say of a loss that is not finite.
+        KeyboardInterrupt, SystemExit: stopped by a signal, after the state was saved.
     """
     settings = config.pretrain
     steps_per_epoch = len(images.labels) // settings.batch_size
     steps = settings.epochs * steps_per_epoch
-    side = max(int(size) for size, _ in settings.sizes)
     network = build_network(
-        config.encoder, config.head, images.pixels.shape[-1], side, config.seed, precision=precision
+        config.encoder, config.head, images.pixels.shape[-1], settings.side, config.seed, precision=precision
     )
-    model = ContrastiveModel(network, images, config.augment, settings.temperature, config.seed, side)
+    model = ContrastiveModel(network, images, config.augment, settings.temperature, config.seed, settings.side)
     optimizer = build_optimizer(config.optimizer, steps, steps_per_epoch, settings.batch_size)
     if precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(network.trainable_variables)
-    record = History()
-    started = time.perf_counter()
-    for stage in stages(settings):
-        model.size = stage.size
-        # A new train function, of which the size is a part; the optimizer and its place in the schedule stay.
-        model.compile(optimizer=optimizer, jit_compile=False)
-        model.fit(
-            batches(len(images.labels), settings.batch_size, config.seed, stage),
-            initial_epoch=stage.first,
-            epochs=stage.last,
-            steps_per_epoch=steps_per_epoch,
-            callbacks=[FirstStep(), *callbacks, record],
-            shuffle=False,
-            verbose=0,
-        )
-    seconds = time.perf_counter() - started
-    return Pretrained(network, record.epochs, steps, seconds, steps * settings.batch_size / seconds, precision)
+    run = Run(model, optimizer, steps_per_epoch, saving or Saving())
+    with deferred() as pending:
+        begun = run.begin(pending)
+        for stage in stages(settings):
+            stretches = list(_stretches(stage, steps_per_epoch, begun))
+            if not stretches:
+                continue
+            model.size = stage.size
+            # A new train function, of which the size is a part; the optimizer and its place in the schedule stay.
+            model.compile(optimizer=optimizer, jit_compile=False)
+            for first, last, skipped in stretches:
+                model.fit(
+                    batches(
+                        len(images.labels), settings.batch_size, config.seed, Stage(stage.size, first, last), skipped
+                    ),
+                    initial_epoch=first,
+                    epochs=last,
+                    steps_per_epoch=steps_per_epoch - skipped,
+                    callbacks=[FirstStep(), *callbacks, run],
+                    shuffle=False,
+                    verbose=0,
+                )
+    return Pretrained(network, run.history, steps, run.seconds, steps * settings.batch_size / run.seconds, precision)
+
+
+def _stretches(stage: Stage, steps_per_epoch: int, begun: int) -> Iterator[tuple[int, int, int]]:
+    """What is left of a stage after ``begun`` steps: first epoch, last (excluded), steps of the first one to skip.
+
+    >>> list(_stretches(Stage(32, 2, 6), 10, 34))
+    [(3, 4, 4), (4, 6, 0)]
+    """
+    first, skipped = divmod(max(begun, stage.first * steps_per_epoch), steps_per_epoch)
+    if skipped and first < stage.last:
+        yield first, first + 1, skipped
+        first += 1
+    if first < stage.last:
+        yield first, stage.last, 0
 
 
 def stages(settings: PretrainConfig) -> Iterator[Stage]:
@@ -158,10 +188,11 @@ def stages(settings: PretrainConfig) -> Iterator[Stage]:
         first = last
 
 
-def batches(count: int, batch_size: int, seed: int, stage: Stage) -> tf.data.Dataset:
+def batches(count: int, batch_size: int, seed: int, stage: Stage, skipped: int = 0) -> tf.data.Dataset:
     """Positions of images, in a new order every epoch that only (seed, epoch) decides; what fills no batch waits.
 
-    Elements are (number of the step over the whole run: int64 scalar, positions: (batch_size,) int32).
+    Elements are (number of the step over the whole run: int64 scalar, positions: (batch_size,) int32); the first
+    ``skipped`` ones are left out.
     """
     steps = count // batch_size
 
@@ -176,7 +207,7 @@ def batches(count: int, batch_size: int, seed: int, stage: Stage) -> tf.data.Dat
     options.deterministic = True
     # There is nothing to tune here, and the tuner's thread, asleep for up to a minute, can hold the end of a fit.
     options.autotune.enabled = False
-    return tf.data.Dataset.range(stage.first, stage.last).flat_map(epoch_of).with_options(options)
+    return tf.data.Dataset.range(stage.first, stage.last).flat_map(epoch_of).skip(skipped).with_options(options)
 
 
 class FirstStep(keras.callbacks.Callback):  # type: ignore[misc]
@@ -190,14 +221,3 @@ class FirstStep(keras.callbacks.Callback):  # type: ignore[misc]
         if not self._said:
             self._said = True
             log.debug("first step at %.3f", time.time())
-
-
-class History(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keeps every epoch's logs, as they are after all callbacks before it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.epochs: list[dict[str, float]] = []
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.epochs.append({"epoch": epoch, **(logs or {})})

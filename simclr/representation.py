@@ -1,71 +1,11 @@
-"""What a frozen network makes of images, and what such representations are like."""
+"""What representations are like: how invariant, how evenly spread, how many dimensions they use."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from simclr import network as networks
-from simclr.augment import line_order, still_view, two_views
-from simclr.config import AugmentConfig
-from simclr.data import ImageSplit
-
 Features = NDArray[np.float32]
-BATCH = 128
-
-
-def extract(
-    network: Any, layers: Sequence[str], split: ImageSplit, size: int, mirror: bool, centre: bool
-) -> dict[str, Features]:
-    """Representations of every image of a split, with batch norm in inference mode.
-
-    Args:
-        network: of :func:`simclr.network.build_network`.
-        layers: names of layers and stages.
-        split: N images, kept as squares with their aspect remembered.
-        size: the side in pixels at which the network looks.
-        mirror: whether features are averaged over the image and its mirror image.
-        centre: whether it sees the largest centred square of the photograph, else the whole image squashed.
-
-    Returns:
-        By layer name, (N, D) float32.
-    """
-    model = networks.representations(network, layers)
-
-    @tf.function(reduce_retracing=True)
-    def look(lines: tf.Tensor, aspect: tf.Tensor) -> dict[str, tf.Tensor]:
-        views = still_view(lines, aspect, size, centre)
-        features = model(views, training=False)
-        if mirror:
-            mirrored = model(tf.reverse(views, [2]), training=False)
-            features = {name: (features[name] + mirrored[name]) / 2 for name in features}
-        return features
-
-    batches = []
-    for start in range(0, len(split.labels), BATCH):
-        lines = line_order(split.pixels[start : start + BATCH])
-        batches.append(look(lines, tf.constant(split.aspect[start : start + BATCH])))
-    return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in layers}
-
-
-def view_pairs(
-    network: Any, layers: Sequence[str], split: ImageSplit, augment: AugmentConfig, size: int, seed: int
-) -> dict[str, tuple[Features, Features]]:
-    """Representations of two augmented views of each image of a split: by layer name, two of (N, D) float32."""
-    model = networks.representations(network, layers)
-    pairs: dict[str, list[Features]] = {name: [] for name in layers}
-    for start in range(0, len(split.labels), BATCH):
-        lines = line_order(split.pixels[start : start + BATCH])
-        aspect = tf.constant(split.aspect[start : start + BATCH])
-        views = two_views(augment, lines, aspect, size, seed, tf.constant(start, tf.int64))
-        for name, features in model(views, training=False).items():
-            pairs[name].append(features.numpy().reshape(2, len(aspect), -1))
-    joined = {name: np.concatenate(parts, axis=1) for name, parts in pairs.items()}
-    return {name: (both[0], both[1]) for name, both in joined.items()}
 
 
 def alignment(first: Features, second: Features) -> float:

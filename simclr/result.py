@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +14,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from simclr.config import Config
+from simclr.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,11 +42,6 @@ def blank(config: Config, layer: dict[str, Any]) -> dict[str, Any]:
     }
     parts = ("pretraining", "probe", "baselines", "representation")
     return {"schema": SCHEMA, "status": None, "error": None, "cell": cell, **dict.fromkeys(parts)}
-
-
-def now() -> str:
-    """The time as records have it: ISO 8601, UTC, whole seconds."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def write(
@@ -80,21 +73,6 @@ def write(
     path = directory / "result.json"
     write_whole(path, (json.dumps(_finite(record), indent=1, allow_nan=False) + "\n").encode())
     return path
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Put a file in place by rename: a reader sees the old one or the new one, never a part."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def load(root: str | Path) -> pd.DataFrame:

@@ -49,7 +49,7 @@ def test_progress_is_on_standard_error_as_whole_lines_without_tensorflows_noise(
 def test_everything_written_lies_below_the_root(finished):
     _, folder = finished
     assert [entry.name for entry in folder.iterdir()] == ["runs"]
-    assert {entry.name for entry in (folder / "runs").iterdir()} == {"hydra", "pretrained", "results"}
+    assert {entry.name for entry in (folder / "runs").iterdir()} == {"hydra", "pretrained", "results", "baselines"}
 
 
 def test_a_recorded_cell_runs_again_from_its_folder_and_can_be_varied(finished, run_command):
@@ -150,8 +150,8 @@ def test_a_grid_runs_every_cell(run_command, tmp_path):
     assert len(list((tmp_path / "runs" / "results").iterdir())) == 2
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_run_that_is_stopped_says_so_by_its_code_and_leaves_no_half_result(sent, code, tmp_path):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)])
+def test_a_run_that_is_stopped_saves_says_how_to_go_on_and_leaves_no_half_result(sent, code, tmp_path):
     command = [sys.executable, str(RUN), "pretrain.epochs=5000"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
@@ -160,8 +160,10 @@ def test_a_run_that_is_stopped_says_so_by_its_code_and_leaves_no_half_result(sen
     process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
+    assert errors.splitlines()[-1].endswith("the same command goes on from there")
     assert "Traceback" not in errors
     assert not list(tmp_path.glob("runs/results/*"))
+    assert len(list(tmp_path.glob("runs/pretrained/*/checkpoint.npz"))) == 1
     assert not list(tmp_path.glob("runs/pretrained/.*"))
 
 

@@ -76,8 +76,9 @@ def test_everything_lies_where_it_is_expected(cell):
     assert folder == root / "results" / record["name"]
     assert {file.name for file in folder.iterdir()} == {"result.json", "config.yaml", "predictions.npz"}
     pretrained = root / "pretrained" / record["pretraining"]["key"]
-    assert {file.name for file in pretrained.iterdir()} == {"network.weights.h5", "history.csv", "config.yaml"}
-    assert {entry.name for entry in root.iterdir()} <= {"results", "pretrained", "data"}
+    kept = {"network.npz", "history.csv", "config.yaml", "manifest.json", "features"}
+    assert {file.name for file in pretrained.iterdir()} == kept
+    assert {entry.name for entry in root.iterdir()} <= {"results", "pretrained", "data", "baselines"}
 
 
 def test_predictions_are_kept_and_give_the_accuracies(cell):
@@ -135,7 +136,7 @@ def test_a_run_that_fails_is_recorded_with_its_reason(composed, tmp_path):
     assert record["status"] == "failed"
     assert "the loss became nan" in record["error"]
     assert record["probe"] is None
-    assert not list(tmp_path.glob("pretrained/*"))
+    assert not list(tmp_path.glob("pretrained/*/manifest.json"))
     assert not list(tmp_path.glob("pretrained/.*"))
 
 

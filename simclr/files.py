@@ -1,0 +1,123 @@
+"""Files that are whole or not there, and folders whose content can be checked.
+
+A *sealed* folder has a manifest, written last, with the size and SHA-256 of each file that belongs to it: without the
+manifest the folder is unfinished, and with it any later change of a file is found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+MANIFEST = "manifest.json"
+SET_ASIDE = ".set-aside-"
+
+
+class Damaged(Exception):
+    """A sealed folder is not what it was when it was sealed; says what is wrong with which file."""
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file to write, put in place by rename when the block ends well: readers see all of it or none.
+
+    Raises:
+        OSError: it cannot be written; what was there before stays.
+    """
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file's whole content at once, see :func:`whole_file`."""
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def now() -> str:
+    """The time as files have it: ISO 8601, UTC, whole seconds."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def seal(folder: Path, files: Sequence[str], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Declare a folder finished: write its manifest, with ``facts`` and the size and SHA-256 of ``files``.
+
+    Returns:
+        The manifest as :func:`sealed` gives it.
+    """
+    sums = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in files}
+    manifest = {**facts, "files": sums}
+    write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1, allow_nan=False) + "\n").encode())
+    return manifest
+
+
+def sealed(folder: Path, *, verify: bool = True) -> dict[str, Any] | None:
+    """The manifest of a finished folder, after comparing every file with it; None where it is not finished.
+
+    Args:
+        folder: which may be missing.
+        verify: False trusts the files.
+
+    Raises:
+        Damaged: the manifest cannot be read, or a file is missing or not the one that was sealed.
+    """
+    try:
+        content = (folder / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise Damaged(f"{MANIFEST} cannot be read ({error.strerror})") from error
+    try:
+        manifest: Any = json.loads(content)
+        sums = {str(name): (int(each["bytes"]), str(each["sha256"])) for name, each in manifest["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Damaged(f"{MANIFEST} cannot be read") from error
+    for name, (size, checksum) in sums.items() if verify else ():
+        try:
+            actual = (folder / name).stat().st_size
+            same = actual == size and sha256(folder / name) == checksum
+        except OSError as error:
+            raise Damaged(f"{name} cannot be read ({error.strerror})") from error
+        if not same:
+            found = f"has {actual:,} bytes, not {size:,}" if actual != size else "has changed since it was written"
+            raise Damaged(f"{name} {found}")
+    return dict(manifest)
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a folder out of the way, to where a person can look at it; earlier ones are kept.
+
+    Returns:
+        Where it is now.
+    """
+    stem = f"{folder.name}{SET_ASIDE}{datetime.now(timezone.utc):%Y%m%dT%H%M%S}"
+    aside, number = folder.with_name(stem), 1
+    while aside.exists():
+        number += 1
+        aside = folder.with_name(f"{stem}.{number}")
+    return folder.rename(aside)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hex."""
+    with path.open("rb") as file:
+        checksum = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            checksum.update(chunk)
+        return checksum.hexdigest()

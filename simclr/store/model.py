@@ -1,0 +1,44 @@
+"""Pretrained networks as Keras models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from simclr.config import Config, resolve
+from simclr.files import Damaged
+from simclr.store.pretraining import CONFIG, Pretraining
+
+
+def recipe(folder: Path) -> Config:
+    """The configuration that a pretraining was made from.
+
+    Raises:
+        Damaged: it cannot be read.
+    """
+    try:
+        loaded = OmegaConf.load(folder / CONFIG)
+    except Exception as error:  # YAML of any kind may be in a damaged file
+        raise Damaged(f"{CONFIG} cannot be read") from error
+    return resolve(loaded)  # type: ignore[arg-type]
+
+
+def network(pretraining: Pretraining) -> Any:
+    """The trained network, encoder and head, as a ``keras.Model`` from images (B, H, W, C) in [0, 1], in float32.
+
+    Raises:
+        Damaged: its files cannot be read, or are not those of the network that the configuration means.
+    """
+    from simclr.network import assign_by_name, build_network
+
+    config = recipe(pretraining.folder)
+    model = build_network(
+        config.encoder, config.head, int(pretraining.manifest["channels"]), config.pretrain.side, config.seed
+    )
+    try:
+        assign_by_name(model, pretraining.weights())
+    except ValueError as error:
+        raise Damaged(str(error)) from error
+    return model

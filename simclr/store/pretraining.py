@@ -1,0 +1,210 @@
+"""A pretraining on disk: ``<root>/pretrained/<key>/``.
+
+===================  =====================================================================================
+``network.npz``      every variable of the network by its name: plain arrays, nothing is executed on loading
+``history.csv``      an epoch a line
+``config.yaml``      the configuration that it was made from
+``manifest.json``    what it is, what it took, and the SHA-256 of the files above; written last
+``checkpoint.npz``   while it is unfinished: the state to go on from
+``progress.json``    while it is unfinished: who is at it, and how far it is
+``features/<view>``  what the network, and the same before its first step, make of every image; sealed by itself
+===================  =====================================================================================
+
+Files are the truth; there is no index. A folder that is not what its manifest says is set aside, never overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simclr.cell import View
+from simclr.files import MANIFEST, SET_ASIDE, Damaged, seal, sealed, set_aside, whole_file
+from simclr.store.claim import Place, Report
+
+WEIGHTS, HISTORY, CONFIG, CHECKPOINT, PROGRESS = (
+    "network.npz",
+    "history.csv",
+    "config.yaml",
+    "checkpoint.npz",
+    "progress.json",
+)
+SCHEMA = 1
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A finished pretraining: its folder and its manifest."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The hash of everything that decided its weights."""
+        return self.folder.name
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Every variable of the network, by its name.
+
+        Raises:
+            Damaged: the file cannot be read.
+        """
+        return load_arrays(self.folder / WEIGHTS)
+
+    def features(self, view: View) -> Features | None:
+        """What the network makes of every image seen in that way; None where nobody has computed it yet.
+
+        Raises:
+            Damaged: it was computed, and something is wrong with it.
+        """
+        folder = self.folder / "features" / str(view)
+        manifest = sealed(folder)
+        return None if manifest is None else Features(folder, manifest)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a network makes of every image, at every layer and stage: of the trained network, and before training."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    def of(self, network: str, layer: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Features (N, D) of the training and (M, D) of the test images.
+
+        Args:
+            network: ``trained`` or ``untrained``.
+            layer: the name of a layer or stage.
+
+        Raises:
+            Damaged: the file cannot be read.
+        """
+        found = load_arrays(self.folder / f"{network}.npz", [f"train/{layer}", f"test/{layer}"])
+        return found[f"train/{layer}"], found[f"test/{layer}"]
+
+    def alignment(self, layer: str) -> float:
+        """Mean squared distance of two views' unit features over the test images, see ``simclr.representation``."""
+        return float(self.manifest["alignment"][layer])
+
+
+def folder(root: str | Path, key: str) -> Path:
+    """Where the pretraining of a key lies, or will."""
+    return Path(root) / "pretrained" / key
+
+
+def place(root: str | Path, key: str) -> Place:
+    """The pretraining of a key as something that one process makes."""
+    where = folder(root, key)
+    return Place(f"pretraining {key}", where.with_name(f".{key}.lock"), where / PROGRESS)
+
+
+def find(root: str | Path, key: str, *, verify: bool = True) -> Pretraining | None:
+    """The finished pretraining of a key, every file compared with its checksum; None where there is none.
+
+    Raises:
+        Damaged: it is there, and something is wrong with it.
+    """
+    where = folder(root, key)
+    manifest = sealed(where, verify=verify)
+    if manifest is None:
+        if (where / WEIGHTS).exists() and not (where / CHECKPOINT).exists():
+            raise Damaged(f"{MANIFEST} is missing")
+        return None
+    if verify and not {WEIGHTS, HISTORY, CONFIG} <= set(manifest["files"]):
+        raise Damaged(f"{MANIFEST} does not name every file")
+    return Pretraining(where, manifest)
+
+
+def every(root: str | Path) -> Iterator[Path]:
+    """The folder of every pretraining below ``root``, finished or not, by key; none of what was set aside."""
+    for path in sorted((Path(root) / "pretrained").glob("[!.]*")):
+        if path.is_dir() and SET_ASIDE not in path.name:
+            yield path
+
+
+def publish(where: Path, weights: Arrays, facts: Mapping[str, Any]) -> Pretraining:
+    """Finish a pretraining whose history and configuration lie in its folder; the manifest, last, makes it count.
+
+    Raises:
+        OSError: it cannot be written; the checkpoint stays.
+    """
+    save_arrays(where / WEIGHTS, weights)
+    manifest = seal(where, [WEIGHTS, HISTORY, CONFIG], {"schema": SCHEMA, "key": where.name, **facts})
+    (where / CHECKPOINT).unlink(missing_ok=True)
+    return Pretraining(where, manifest)
+
+
+def publish_features(
+    pretraining: Pretraining, view: View, networks: Mapping[str, Arrays], facts: Mapping[str, Any]
+) -> Features:
+    """Keep what a pretraining's network makes of every image.
+
+    Args:
+        pretraining: whose network it is.
+        view: how it looked at them.
+        networks: by ``trained`` and ``untrained``, arrays named ``train/<layer>`` and ``test/<layer>``.
+        facts: what else is worth keeping, ``alignment`` by layer among it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    where = pretraining.folder / "features" / str(view)
+    where.mkdir(parents=True, exist_ok=True)
+    for name, arrays in networks.items():
+        save_arrays(where / f"{name}.npz", arrays)
+    weights = pretraining.manifest["files"][WEIGHTS]["sha256"]
+    manifest = seal(where, [f"{name}.npz" for name in networks], {"schema": SCHEMA, "weights": weights, **facts})
+    return Features(where, manifest)
+
+
+def clear(root: str | Path, key: str, view: View, report: Report) -> None:
+    """Set aside what is damaged of a pretraining, and remove what a killed process left half-written.
+
+    Only whoever holds the claim may do that.
+    """
+    where = folder(root, key)
+    for path in where.glob(".*"):
+        path.unlink()
+    try:
+        found = find(root, key)
+    except Damaged as damage:
+        aside = set_aside(where)
+        report(f"{where}: {damage}: set aside as {aside.name}, and pretrained again")
+        return
+    if found is None:
+        return
+    features = where / "features" / str(view)
+    for path in features.glob(".*"):
+        path.unlink()
+    try:
+        found.features(view)
+    except Damaged as damage:
+        aside = set_aside(features)
+        report(f"{features}: {damage}: set aside as {aside.name}, and computed again")
+
+
+def save_arrays(path: Path, arrays: Arrays) -> None:
+    """Write arrays by name, uncompressed, all or none."""
+    with whole_file(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def load_arrays(path: Path, names: list[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Read all of a file's arrays, or some.
+
+    Raises:
+        Damaged: the file or one of them cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in (arrays.files if names is None else names)}
+    except Exception as error:  # a zip file with a bit changed raises almost anything
+        raise Damaged(f"{path.name} cannot be read") from error
