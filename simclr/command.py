@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hydra
+from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -31,6 +33,8 @@ from simclr.interruption import TERMINATED, exit_when_asked
 
 FINISHED, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
 
+# What Hydra raises when a command line cannot be composed; a ValueError where a group's option is a number.
+NOT_COMPOSED = (HydraException, OmegaConfBaseException, ValueError)
 GO_ON = "what was finished is kept, and the same command goes on from there"
 
 log = logging.getLogger(__name__)
@@ -57,9 +61,12 @@ def main(task: Callable[[], Any]) -> int:
         task()
     except InvalidInput as error:
         code = _complain(error, INVALID)
-    except (HydraException, OmegaConfBaseException) as error:
+    except NOT_COMPOSED as error:
         conf = Path(inspect.getfile(inspect.unwrap(task))).parent / "conf"
-        code = _complain(explain(arguments, conf) or error, INVALID)
+        told = explain(arguments, conf)
+        if told is None and isinstance(error, ValueError):
+            raise
+        code = _complain(told or error, INVALID)
     except RunFailed as error:
         code = _complain(error, FAILED)
     except OSError as error:
@@ -106,6 +113,24 @@ class CheckBeforeStart(Callback):  # type: ignore[misc]
             _exit_with(error)
 
 
+def compose(overrides: list[str]) -> Config:
+    """The configuration that a command line means.
+
+    Args:
+        overrides: as on the command line of ``run.py``.
+
+    Raises:
+        InvalidInput: an override is not valid, or the configuration is not.
+    """
+    conf = Path(__file__).parents[1] / "conf"
+    try:
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            composed = hydra.compose("config", overrides)
+    except NOT_COMPOSED as error:
+        raise (explain(overrides, conf) or InvalidInput(one_line(error))) from error
+    return resolve(composed)
+
+
 def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
     """What is wrong with a command line that Hydra could not compose, where it is one of the overrides.
 
@@ -134,7 +159,7 @@ def _explain_one(override: Override, value: Any, groups: dict[str, list[str]]) -
     key = override.key_or_group
     if key in groups:
         options = groups[key]
-        if value is None or value in options:
+        if value is None or str(value) in options:
             return None
         return InvalidInput(
             f"{key}={value}: there is no such option; valid is {', '.join(options)}.{suggestion(str(value), options)}"

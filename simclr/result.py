@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +86,12 @@ def load(root: str | Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = []
+    rows = [{"name": path.parent.name, **record} for path, record in records(root)]
+    return pd.json_normalize(rows) if rows else pd.DataFrame({"name": pd.Series(dtype=str)})
+
+
+def records(root: str | Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every record below ``root`` with the path of its file, by name; what is no record is named in the log."""
     for path in sorted(Path(root).glob("results/*/result.json")):
         try:
             record = json.loads(path.read_text())
@@ -95,8 +100,7 @@ def load(root: str | Path) -> pd.DataFrame:
         except (OSError, ValueError, TypeError, KeyError) as error:
             log.warning("%s is left out: %s", path, error or type(error).__name__)
             continue
-        rows.append({"name": path.parent.name, **record})
-    return pd.json_normalize(rows) if rows else pd.DataFrame({"name": pd.Series(dtype=str)})
+        yield path, record
 
 
 def _finite(value: Any) -> Any:

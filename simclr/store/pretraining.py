@@ -59,7 +59,7 @@ class Pretraining:
         """
         return load_arrays(self.folder / WEIGHTS)
 
-    def features(self, view: View) -> Features | None:
+    def features(self, view: View | str) -> Features | None:
         """What the network makes of every image seen in that way; None where nobody has computed it yet.
 
         Raises:

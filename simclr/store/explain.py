@@ -1,0 +1,154 @@
+"""Which pretraining a configuration means, whether it is there, and if not, what it differs in from one that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simclr import data
+from simclr.cell import Cell, describe, pretraining_identity, probed_view
+from simclr.checkpoint import Checkpoint
+from simclr.config import Config
+from simclr.files import Damaged
+from simclr.store.claim import Holder, holder, told_progress
+from simclr.store.pretraining import CHECKPOINT, Pretraining, every, find, folder, place
+
+HERE, MAKING, UNFINISHED, DAMAGED, MISSING = "there", "being made", "unfinished", "damaged", "missing"
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a pretraining is.
+
+    Attributes:
+        name: ``there``, ``being made``, ``unfinished`` (a checkpoint is left to go on from), ``damaged``, ``missing``.
+        detail: in words: by whom, since when, how far, or what is damaged.
+    """
+
+    name: str
+    detail: str
+
+
+def state(root: str | Path, key: str, *, verify: bool = False) -> State:
+    """The state of a pretraining, from files alone; takes no lock and writes nothing.
+
+    Args:
+        root: as given to the runs.
+        key: of the pretraining.
+        verify: whether every file is compared with its checksum.
+    """
+    where = place(root, key)
+    at_it = holder(where)
+    try:
+        found = find(root, key, verify=verify)
+    except Damaged as damage:
+        return State(DAMAGED, f"{damage}; it will be set aside and pretrained again")
+    if found is not None:
+        return State(HERE, _origin(found))
+    if at_it is not None and at_it.alive:
+        return State(MAKING, f"by {at_it}{_how_far(at_it.progress)}")
+    checkpoint = folder(root, key) / CHECKPOINT
+    if checkpoint.exists():
+        return State(UNFINISHED, _left(checkpoint, at_it, told_progress(where)))
+    return State(MISSING, "nobody has begun it")
+
+
+def nearest(root: str | Path, identity: dict[str, Any]) -> tuple[Pretraining, dict[str, tuple[Any, Any]]] | None:
+    """The finished pretraining that differs from ``identity`` in the fewest fields.
+
+    Returns:
+        It, and by field the value wanted and the value it has; None where there is no other one.
+    """
+    best: tuple[Pretraining, dict[str, tuple[Any, Any]]] | None = None
+    for path in every(root):
+        try:
+            found = find(root, path.name, verify=False)
+        except Damaged:
+            continue
+        if found is None:
+            continue
+        has = found.manifest.get("identity", {})
+        differing = {
+            name: (identity.get(name), has.get(name))
+            for name in sorted({*identity, *has})
+            if identity.get(name) != has.get(name)
+        }
+        if best is None or len(differing) < len(best[1]):
+            best = found, differing
+    return best
+
+
+def explain(config: Config) -> Iterator[str]:
+    """Lines that say what a configuration's cell and pretraining are, and why it is, or is not, there.
+
+    Raises:
+        InvalidInput: the configuration or its data cannot be run.
+    """
+    cache = Path(config.root) / "data"
+    cell = describe(config, data.digest(data.catalogue(config.data, cache), cache))
+    found = state(config.root, cell.key, verify=True)
+    yield f"cell         {cell.name}"
+    recorded = Path(config.root) / "results" / cell.name / "result.json"
+    yield f"result       {recorded if recorded.exists() else 'none yet'}"
+    yield f"pretraining  {cell.key}"
+    yield f"state        {found.name}: {found.detail}"
+    if found.name == HERE:
+        yield f"features     {_features(cell)}"
+    if found.name == MISSING:
+        yield from _nearest_lines(cell)
+
+
+def _features(cell: Cell) -> str:
+    view = probed_view(cell.config)
+    pretraining = find(cell.config.root, cell.key, verify=False)
+    try:
+        kept = pretraining is not None and pretraining.features(view) is not None
+    except Damaged as damage:
+        return f"seen as {view}: damaged ({damage}); they will be set aside and computed again"
+    return f"seen as {view}: {'there: the probe needs no network' if kept else 'to be computed from the weights'}"
+
+
+def _nearest_lines(cell: Cell) -> Iterator[str]:
+    close = nearest(cell.config.root, pretraining_identity(cell.config, cell.digest))
+    if close is None:
+        yield f"nearest      none: there is no finished pretraining below {cell.config.root}"
+        return
+    other, differing = close
+    yield f"nearest      {other.key}, which differs in"
+    for name, (wanted, has) in differing.items():
+        yield f"             {name}: {_shown(wanted)} wanted, {_shown(has)} there"
+
+
+def _origin(found: Pretraining) -> str:
+    facts = found.manifest
+    host, versions = facts.get("host", {}), facts.get("versions", {})
+    return (
+        f"{facts['epochs']} epochs in {facts['seconds']:,.0f} s on {host.get('name', 'an unknown machine')}, "
+        f"finished {facts['finished']}, with TensorFlow {versions.get('tensorflow')} and Keras {versions.get('keras')}"
+    )
+
+
+def _how_far(progress: dict[str, Any]) -> str:
+    if "epochs" not in progress:
+        return ""
+    left = progress.get("seconds_left")
+    return f", epoch {progress.get('epoch', 0)} of {progress['epochs']}" + (f", {left:,.0f} s left" if left else "")
+
+
+def _left(checkpoint: Path, by: Holder | None, told: dict[str, Any]) -> str:
+    who = f"process {told['pid']} on {told['host']}" if {"pid", "host"} <= set(told) else "an unknown process"
+    dead = f" ({by} gives no sign of life)" if by is not None else ""
+    try:
+        saved = Checkpoint.load(checkpoint)
+    except Damaged as damage:
+        return f"left by {who}{dead}, but {damage}: it will start from the beginning"
+    if saved is None:
+        return f"left by {who}{dead}"
+    total = f" of {told['epochs']}" if "epochs" in told else ""
+    return f"left by {who}{dead} after {len(saved.history)} epochs{total} (step {saved.step}); it will go on from there"
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else f"{value}"

@@ -1,0 +1,115 @@
+"""Taking a network along: files that Keras and TensorFlow load without this package, and a card that explains them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from simclr import result
+from simclr.cell import head_layers, probed_view, stage_layers
+from simclr.config import Config
+from simclr.errors import InvalidInput, suggestion
+from simclr.files import write_whole
+from simclr.store.model import network, recipe
+from simclr.store.pretraining import Pretraining
+
+KERAS_FILE, SAVED_MODEL, CARD = "encoder.keras", "saved_model", "README.md"
+
+
+def export(pretraining: Pretraining, root: str | Path, target: Path, layer: str = "encoder") -> None:
+    """Write the network up to a layer as a ``.keras`` file and a SavedModel, and a model card.
+
+    Fused batch norms become Keras's own, which compute the same, so that loading needs nothing of this package.
+
+    Args:
+        pretraining: finished and intact.
+        root: where its results are looked for, for the card.
+        target: a folder, made where it is missing.
+        layer: the last one that is kept: ``encoder``, a layer of the head or a stage.
+
+    Raises:
+        InvalidInput: the network has no such layer, or the folder already holds something.
+        OSError: it cannot be written.
+    """
+    config = recipe(pretraining.folder)
+    names = [each.name for each in (*head_layers(config), *stage_layers(config))]
+    if layer not in names:
+        raise InvalidInput(f"--layer {layer}: this network has {', '.join(names)}.{suggestion(layer, names)}")
+    if target.exists() and any(target.iterdir()):
+        raise InvalidInput(f"{target}: is not empty; valid is a new folder")
+    from simclr.network import representation
+
+    model = _plain(representation(network(pretraining), layer))
+    target.mkdir(parents=True, exist_ok=True)
+    model.save(target / KERAS_FILE)
+    model.export(target / SAVED_MODEL, verbose=False)
+    write_whole(target / CARD, _card(pretraining, root, config, layer).encode())
+
+
+def _plain(model: Any) -> Any:
+    """The same model of Keras's own layers only."""
+    import keras
+
+    plain = keras.saving.deserialize_keras_object(_with_keras_norms(keras.saving.serialize_keras_object(model)))
+    plain.set_weights(model.get_weights())
+    return plain
+
+
+def _with_keras_norms(config: Any) -> Any:
+    if isinstance(config, list):
+        return [_with_keras_norms(each) for each in config]
+    if not isinstance(config, dict):
+        return config
+    replaced = {name: _with_keras_norms(each) for name, each in config.items()}
+    if replaced.get("class_name") == "FusedBatchNormalization":
+        replaced |= {"module": "keras.layers", "class_name": "BatchNormalization", "registered_name": None}
+    return replaced
+
+
+def _card(pretraining: Pretraining, root: str | Path, config: Config, layer: str) -> str:
+    facts, view = pretraining.manifest, probed_view(config)
+    channels = {1: "grey", 3: "RGB"}.get(int(facts["channels"]), str(facts["channels"]))
+    seen = "the largest centred square" if view.centre else "the whole image, squashed to a square"
+    mirror = " The accuracies are of features averaged over the image and its mirror image." if view.mirror else ""
+    settings = config.pretrain
+    return f"""# {config.encoder.name}, pretrained with SimCLR on {config.data.name}, up to `{layer}`
+
+```python
+import keras
+model = keras.models.load_model("{KERAS_FILE}")
+features = model(images)  # images: (B, H, W, {facts["channels"]}) float32, {channels}, values from 0 to 1
+```
+
+`{SAVED_MODEL}/` is the same for TensorFlow: `model = tf.saved_model.load("{SAVED_MODEL}")`, then `model.serve(images)`.
+Images are {seen}, resized to {view.size} x {view.size} pixels with antialiasing; any size works.{mirror}
+
+| | |
+|---|---|
+| data | {config.data.name}, content {facts["identity"]["data.digest"][:16]}, labels not used |
+| network | encoder {config.encoder.name} {config.encoder.widths}, head {config.head.name} |
+| views | {config.augment.name}, at {config.pretrain.sizes} |
+| training | {facts["epochs"]} epochs, batch {settings.batch_size}, temperature {settings.temperature:g}, \
+{config.optimizer.name} {config.optimizer.learning_rate:g}, {facts["precision"]}, seed {config.seed} |
+| took | {facts["seconds"]:,.0f} s; loss {facts["loss"]:.4f}, contrastive accuracy {facts["contrastive_accuracy"]:.4f} |
+| made with | {", ".join(f"{name} {version}" for name, version in facts["versions"].items())} |
+| key | {pretraining.key} |
+
+{_accuracies(pretraining, root)}
+"""
+
+
+def _accuracies(pretraining: Pretraining, root: str | Path) -> str:
+    rows = []
+    for _, record in result.records(root):
+        if record["status"] == "finished" and record["pretraining"]["key"] == pretraining.key:
+            accuracy, cell = record["probe"]["test_accuracy"], record["cell"]
+            low, high = accuracy["ci95"]
+            rows.append(
+                f"| {cell['layer']['name']} | {cell['probe']} | {cell['label_fraction']:g} "
+                f"| {accuracy['mean']:.3f} [{low:.3f}, {high:.3f}] "
+                f"| {record['baselines']['untrained']['mean']:.3f} | {record['baselines']['pixels']['mean']:.3f} |"
+            )
+    if not rows:
+        return "Its accuracy has not been measured."
+    head = "| layer | probe | labels | test accuracy, 95 % interval | before training | raw pixels |"
+    return "\n".join([head, "|---|---|---|---|---|---|", *sorted(rows)])
