@@ -126,7 +126,7 @@ def _measure(cell: Cell, images: Images, clock: Clock) -> tuple[dict[str, Any], 
 
     threads = cell.config.pretrain.threads or machine.cpus()
     pretraining, features, reused = _obtain(cell, images, clock)
-    with clock("probes"), threadpool_limits(threads):
+    with clock("probes"), threadpool_limits(1):  # small problems, on which two threads lose more than they win
         measured, predictions = _probe(cell, images, features)
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
     kept = {name: pretraining.manifest[name] for name in facts}

@@ -8,10 +8,16 @@ from rich.console import Console
 from rich.table import Table
 
 from simclr import machine
-from tests.benchmarks import memory, monitor, start, step
+from tests.benchmarks import memory, monitor, reuse, start, step
 
 # Memory first: a child's peak counts what its parent held when it was forked.
-BENCHMARKS = {"memory": memory.measure, "start": start.measure, "step": step.measure, "monitor": monitor.measure}
+BENCHMARKS = {
+    "memory": memory.measure,
+    "start": start.measure,
+    "step": step.measure,
+    "monitor": monitor.measure,
+    "reuse": reuse.measure,
+}
 
 
 def main(names: list[str]) -> None:
