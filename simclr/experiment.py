@@ -7,41 +7,37 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from simclr import data, machine, result, store
+from simclr import data, machine, pretrained, result
 from simclr.cell import (
     Cell,
     ImpossibleCell,
     describe,
-    head_layers,
-    pretraining_identity,
     probed_layer,
-    probed_view,
-    probes_centre,
     skipped_name,
-    stage_layers,
 )
 from simclr.config import Config, resolve
 from simclr.errors import InvalidInput, RunFailed, one_line
-from simclr.files import Damaged, now, write_whole
+from simclr.files import now
 from simclr.labels import labels_per_class
+from simclr.presence import Presence
+from simclr.session import Session
 
 if TYPE_CHECKING:
-    from simclr.checkpoint import Checkpoint
     from simclr.data import Images
+    from simclr.store import Features
 
 log = logging.getLogger(__name__)
+
+PROGRESS = "progress.json"
+"""Beside the record of a cell while a process is at it, see :mod:`simclr.presence`."""
 
 
 def run(config: DictConfig | Config) -> dict[str, Any]:
@@ -58,7 +54,7 @@ def run(config: DictConfig | Config) -> dict[str, Any]:
         RunFailed: the run failed and is recorded so.
     """
     config = resolve(config)
-    clock = Clock()
+    session = Session()
     started = now()
     catalogue = data.catalogue(config.data, cache_folder(config))
     try:
@@ -66,8 +62,8 @@ def run(config: DictConfig | Config) -> dict[str, Any]:
     except ImpossibleCell as reason:
         if config.on_invalid == "error":
             raise
-        return _skip(config, catalogue, reason, started, clock)
-    with clock("data"):
+        return _skip(config, catalogue, reason, started, session)
+    with session("data"):
         images = data.load(config.data, cache_folder(config))
     cell = describe(config, images.digest)
     record = {
@@ -82,14 +78,16 @@ def run(config: DictConfig | Config) -> dict[str, Any]:
         },
     }
     try:
-        measured, predictions = _measure(cell, images, clock)
-        record = {**record, "status": "finished", **measured}
-        return _write(cell.name, record, config, clock, predictions)
+        with Presence(result.folder(config.root, cell.name) / PROGRESS) as presence:
+            session.presence = presence
+            measured, predictions = _measure(cell, images, session)
+            record = {**record, "status": "finished", **measured}
+            return _write(cell.name, record, config, session, predictions)
     except Exception as error:
         failure = _failure(error)
         record = {**record, "status": "failed", "error": one_line(failure)}
         try:
-            failure.path = _write(cell.name, record, config, clock)["path"]
+            failure.path = _write(cell.name, record, config, session)["path"]
         except OSError as unwritable:
             log.warning("the failure could not be recorded: %s", unwritable)
         raise failure from error
@@ -120,13 +118,14 @@ def cache_folder(config: Config) -> Path:
     return Path(config.root) / "data"
 
 
-def _measure(cell: Cell, images: Images, clock: Clock) -> tuple[dict[str, Any], dict[str, Any]]:
+def _measure(cell: Cell, images: Images, session: Session) -> tuple[dict[str, Any], dict[str, Any]]:
     """Pretrain or reuse, then probe: the measured parts of the record, and the class given to each test image."""
     from threadpoolctl import threadpool_limits
 
     threads = cell.config.pretrain.threads or machine.cpus()
-    pretraining, features, reused = _obtain(cell, images, clock)
-    with clock("probes"), threadpool_limits(1):  # small problems, on which two threads lose more than they win
+    pretraining, features, reused = pretrained.obtain(cell, images, session)
+    # A probe's problems are small: two threads lose more than they win, all the more on a busy machine.
+    with session("probes"), threadpool_limits(1):
         measured, predictions = _probe(cell, images, features)
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
     kept = {name: pretraining.manifest[name] for name in facts}
@@ -134,151 +133,7 @@ def _measure(cell: Cell, images: Images, clock: Clock) -> tuple[dict[str, Any], 
     return {**measured, "host": machine.host(threads)}, predictions
 
 
-def _obtain(cell: Cell, images: Images, clock: Clock) -> tuple[store.Pretraining, store.Features, bool]:
-    """The cell's pretraining with what its network makes of every image, made here where no process has made it.
-
-    Returns:
-        The pretraining, the features, and whether the weights were there already.
-    """
-    root, view = cell.config.root, probed_view(cell.config)
-    made_here = False
-
-    def find() -> tuple[store.Pretraining, store.Features] | None:
-        try:
-            pretraining = store.find(root, cell.key)
-            features = pretraining.features(view) if pretraining else None
-        except Damaged:
-            return None
-        return (pretraining, features) if pretraining and features else None
-
-    def make(claim: store.Claim) -> tuple[store.Pretraining, store.Features]:
-        nonlocal made_here
-        from simclr.runtime import start_tensorflow
-
-        store.clear(root, cell.key, view, log.info)
-        with clock("start"):
-            threads = start_tensorflow(cell.config.pretrain.threads)
-        pretraining = store.find(root, cell.key)
-        if pretraining is None:
-            made_here = True
-            with clock("pretraining"):
-                pretraining = _pretrain(cell, images, threads, claim)
-        with clock("features"):
-            return pretraining, _features(cell, images, pretraining, claim)
-
-    found = store.obtain(store.place(root, cell.key), find, make, log.info)
-    if not made_here:
-        log.info("reusing pretraining %s%s", cell.key, store.made_with_other_versions(found[0]))
-    return *found, not made_here
-
-
-def _pretrain(cell: Cell, images: Images, threads: int, claim: store.Claim) -> store.Pretraining:
-    """Pretrain with everything that watches, from where an earlier attempt was stopped, and keep what came of it."""
-    from simclr import callbacks, progress
-    from simclr.network import variables_by_name
-    from simclr.pretrain import pretrain
-    from simclr.resume import Saving
-
-    config = cell.config
-    settings = config.pretrain
-    precision = machine.resolve_precision(settings.precision)
-    place = store.folder(config.root, cell.key)
-    start = store.checkpoint(place, log.info)
-    steps = len(images.train.labels) // settings.batch_size
-    log.info("pretraining %s: %s, %d epochs, in %s", cell.key, cell.name, settings.epochs, precision)
-    if start is not None:
-        log.info("going on from epoch %.4g, where it was stopped", start.step / steps)
-    began = now()
-
-    def save(state: Checkpoint) -> None:
-        claim.check()
-        state.save(place / store.CHECKPOINT)
-        log.debug("saved at step %d", state.step)
-
-    bar = progress.progress_callback(settings.epochs, steps, settings.batch_size)
-    watching = [
-        callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision),
-        callbacks.WarnOfCollapse(),
-        callbacks.EpochFacts(settings.batch_size),
-    ]
-    if settings.monitor_epochs:
-        centre = probes_centre(config)
-        watching.append(
-            callbacks.NeighbourMonitor(images.train, settings.monitor_epochs, settings.epochs, centre, config.seed)
-        )
-    watching += [
-        callbacks.HistoryFile(place / store.HISTORY, start.history if start else ()),
-        callbacks.TellProgress(claim.tell, settings.epochs),
-        bar,
-    ]
-    write_whole(place / store.CONFIG, OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
-    saving = Saving(start, save, settings.checkpoint_epochs, settings.checkpoint_minutes)
-    try:
-        pretrained = pretrain(config, images.train, precision, watching, saving)
-    finally:
-        bar.close()
-    claim.check()
-    return store.publish(
-        place,
-        variables_by_name(pretrained.network),
-        {
-            "name": cell.name,
-            "identity": pretraining_identity(config, images.digest),
-            "epochs": settings.epochs,
-            "steps": pretrained.steps,
-            "seconds": pretrained.seconds,
-            "images_per_second": pretrained.images_per_second,
-            "loss": pretrained.history[-1]["loss"],
-            "contrastive_accuracy": pretrained.history[-1]["contrastive_accuracy"],
-            "precision": precision,
-            "channels": int(images.train.pixels.shape[-1]),
-            "began": began,
-            "finished": now(),
-            "versions": machine.versions(),
-            "host": {"name": platform.node(), **machine.host(threads)},
-        },
-    )
-
-
-def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim: store.Claim) -> store.Features:
-    """What the trained network, and the same before its first step, make of every image, at every layer and stage.
-
-    In float32 whatever the training's precision was, so that anyone who loads the weights has the same features.
-    """
-    from simclr import features
-    from simclr.network import build_network
-    from simclr.representation import alignment
-
-    config, view = cell.config, probed_view(cell.config)
-    layers = [layer.name for layer in (*head_layers(config), *stage_layers(config))]
-    trained = store.network(pretraining)
-    untrained = build_network(
-        config.encoder, config.head, images.train.pixels.shape[-1], config.pretrain.side, config.seed
-    )
-    networks = {
-        name: {
-            f"{part}/{layer}": found
-            for part, split in (("train", images.train), ("test", images.test))
-            for layer, found in features.extract(network, layers, split, view).items()
-        }
-        for name, network in (("trained", trained), ("untrained", untrained))
-    }
-    size = int(config.pretrain.sizes[-1][0])
-    pairs = features.view_pairs(trained, layers, images.test, config.augment, size, config.seed)
-    claim.check()
-    return store.publish_features(
-        pretraining,
-        view,
-        networks,
-        {
-            "view": asdict(view),
-            "alignment": {layer: alignment(*pair) for layer, pair in pairs.items()},
-            "versions": machine.versions(),
-        },
-    )
-
-
-def _probe(cell: Cell, images: Images, features: store.Features) -> tuple[dict[str, Any], dict[str, Any]]:
+def _probe(cell: Cell, images: Images, features: Features) -> tuple[dict[str, Any], dict[str, Any]]:
     """Probe the representation and its two baselines on the same label subsets, and describe it."""
     from simclr import representation
     from simclr.baseline import pixel_baseline
@@ -315,7 +170,7 @@ def _probe(cell: Cell, images: Images, features: store.Features) -> tuple[dict[s
 
 
 def _skip(
-    config: Config, catalogue: data.Catalogue, reason: ImpossibleCell, started: str, clock: Clock
+    config: Config, catalogue: data.Catalogue, reason: ImpossibleCell, started: str, session: Session
 ) -> dict[str, Any]:
     """Record an impossible cell as skipped, with its reason."""
     digest = data.digest(catalogue, cache_folder(config))
@@ -327,17 +182,17 @@ def _skip(
         layer = {"index": given if isinstance(given, int) else None, "name": str(given), "width": None}
     record = {**result.blank(config, layer), "status": "skipped", "error": one_line(reason), "started": started}
     log.info("skipped: %s", reason)
-    return _write(name, {**record, "name": name}, config, clock)
+    return _write(name, {**record, "name": name}, config, session)
 
 
 def _write(
-    name: str, record: dict[str, Any], config: Config, clock: Clock, arrays: dict[str, Any] | None = None
+    name: str, record: dict[str, Any], config: Config, session: Session, arrays: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     threads = config.pretrain.threads or machine.cpus()
     record = {
         **record,
-        "seconds": clock.total(),
-        "timing": clock.parts,
+        "seconds": session.seconds,
+        "timing": session.parts,
         "finished": now(),
         "versions": machine.versions(),
         "host": record.get("host") or machine.host(threads),
@@ -370,24 +225,3 @@ def _check_writable(root: Path) -> None:
         raise InvalidInput(
             f"root={root}: cannot be written to ({error.strerror}); valid is a folder of yours"
         ) from error
-
-
-class Clock:
-    """Where a cell's wall-clock seconds went."""
-
-    def __init__(self) -> None:
-        self._begun = time.perf_counter()
-        self.parts: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
-        """Count the time inside as ``part``."""
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.parts[part] = round(self.parts.get(part, 0.0) + time.perf_counter() - begun, 3)
-
-    def total(self) -> float:
-        """Seconds since the cell began."""
-        return round(time.perf_counter() - self._begun, 3)

@@ -22,6 +22,7 @@ from filelock import SoftFileLease, Timeout
 
 from simclr.errors import RunFailed
 from simclr.files import now, write_whole
+from simclr.presence import runs
 
 # A holder that has given no sign of life for so long has lost its claim. Every process has to agree on it.
 LEASE_SECONDS = 20.0
@@ -151,7 +152,7 @@ def holder(place: Place) -> Holder | None:
     told = told_progress(place)
     if (told.get("host"), told.get("pid")) != (owner.hostname, owner.pid):
         told = {}
-    alive = age < 3 * LEASE_SECONDS and (owner.hostname != platform.node() or _runs(owner.pid))
+    alive = age < 3 * LEASE_SECONDS and (owner.hostname != platform.node() or runs(owner.pid))
     return Holder(owner.hostname, owner.pid, told.get("since"), alive, told)
 
 
@@ -166,13 +167,3 @@ def told_progress(place: Place) -> dict[str, Any]:
 
 def _lease(marker: Path) -> SoftFileLease:
     return SoftFileLease(marker, lease_duration=LEASE_SECONDS, heartbeat_interval=HEARTBEAT_SECONDS, thread_local=False)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,0 +1,169 @@
+"""The pretrained network of a cell and what it makes of every image: found in the store, or made and put there."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from simclr import machine, store
+from simclr.cell import Cell, head_layers, pretraining_identity, probed_view, probes_centre, stage_layers
+from simclr.files import Damaged, now, write_whole
+from simclr.session import Session
+
+if TYPE_CHECKING:
+    from simclr.checkpoint import Checkpoint
+    from simclr.data import Images
+
+log = logging.getLogger(__name__)
+
+
+def obtain(cell: Cell, images: Images, session: Session) -> tuple[store.Pretraining, store.Features, bool]:
+    """The cell's pretraining with what its network makes of every image, made here where no process has made it.
+
+    Returns:
+        The pretraining, the features, and whether the weights were there already.
+    """
+    root, view = cell.config.root, probed_view(cell.config)
+    made_here = False
+
+    def find() -> tuple[store.Pretraining, store.Features] | None:
+        try:
+            pretraining = store.find(root, cell.key)
+            features = pretraining.features(view) if pretraining else None
+        except Damaged:
+            return None
+        return (pretraining, features) if pretraining and features else None
+
+    def make(claim: store.Claim) -> tuple[store.Pretraining, store.Features]:
+        nonlocal made_here
+        from simclr.runtime import start_tensorflow
+
+        store.clear(root, cell.key, view, session.report)
+        with session("start"):
+            threads = start_tensorflow(cell.config.pretrain.threads)
+        pretraining = store.find(root, cell.key)
+        if pretraining is None:
+            made_here = True
+            with session("pretraining"):
+                pretraining = _pretrain(cell, images, threads, claim, session)
+        with session("features"):
+            return pretraining, _features(cell, images, pretraining, claim)
+
+    found = store.obtain(store.place(root, cell.key), find, make, session.report)
+    if not made_here:
+        log.info("reusing pretraining %s%s", cell.key, store.made_with_other_versions(found[0]))
+    return *found, not made_here
+
+
+def _pretrain(cell: Cell, images: Images, threads: int, claim: store.Claim, session: Session) -> store.Pretraining:
+    """Pretrain with everything that watches, from where an earlier attempt was stopped, and keep what came of it."""
+    from simclr import callbacks, progress
+    from simclr.network import variables_by_name
+    from simclr.pretrain import pretrain
+    from simclr.resume import Saving
+
+    config = cell.config
+    settings = config.pretrain
+    precision = machine.resolve_precision(settings.precision)
+    place = store.folder(config.root, cell.key)
+    start = store.checkpoint(place, session.report)
+    steps = len(images.train.labels) // settings.batch_size
+    log.info("pretraining %s: %s, %d epochs, in %s", cell.key, cell.name, settings.epochs, precision)
+    if start is not None:
+        log.info("going on from epoch %.4g, where it was stopped", start.step / steps)
+    began = now()
+
+    def save(state: Checkpoint) -> None:
+        claim.check()
+        state.save(place / store.CHECKPOINT)
+        log.debug("saved at step %d", state.step)
+
+    def tell(**facts: Any) -> None:
+        claim.tell(cell=cell.name, **facts)
+        session.tell(**facts)
+
+    bar = progress.progress_callback(settings.epochs, steps, settings.batch_size)
+    watching = [
+        callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision),
+        callbacks.WarnOfCollapse(),
+        callbacks.EpochFacts(settings.batch_size),
+    ]
+    if settings.monitor_epochs:
+        centre = probes_centre(config)
+        watching.append(
+            callbacks.NeighbourMonitor(images.train, settings.monitor_epochs, settings.epochs, centre, config.seed)
+        )
+    watching += [
+        callbacks.HistoryFile(place / store.HISTORY, start.history if start else ()),
+        callbacks.TellProgress(tell, settings.epochs),
+        bar,
+    ]
+    write_whole(place / store.CONFIG, OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
+    saving = Saving(start, save, settings.checkpoint_epochs, settings.checkpoint_minutes)
+    try:
+        pretrained = pretrain(config, images.train, precision, watching, saving)
+    finally:
+        bar.close()
+    claim.check()
+    return store.publish(
+        place,
+        variables_by_name(pretrained.network),
+        {
+            "name": cell.name,
+            "identity": pretraining_identity(config, images.digest),
+            "epochs": settings.epochs,
+            "steps": pretrained.steps,
+            "seconds": pretrained.seconds,
+            "images_per_second": pretrained.images_per_second,
+            "loss": pretrained.history[-1]["loss"],
+            "contrastive_accuracy": pretrained.history[-1]["contrastive_accuracy"],
+            "precision": precision,
+            "channels": int(images.train.pixels.shape[-1]),
+            "began": began,
+            "finished": now(),
+            "versions": machine.versions(),
+            "host": {"name": platform.node(), **machine.host(threads)},
+        },
+    )
+
+
+def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim: store.Claim) -> store.Features:
+    """What the trained network, and the same before its first step, make of every image, at every layer and stage.
+
+    In float32 whatever the training's precision was, so that anyone who loads the weights has the same features.
+    """
+    from simclr import features
+    from simclr.network import build_network
+    from simclr.representation import alignment
+
+    config, view = cell.config, probed_view(cell.config)
+    layers = [layer.name for layer in (*head_layers(config), *stage_layers(config))]
+    trained = store.network(pretraining)
+    untrained = build_network(
+        config.encoder, config.head, images.train.pixels.shape[-1], config.pretrain.side, config.seed
+    )
+    networks = {
+        name: {
+            f"{part}/{layer}": found
+            for part, split in (("train", images.train), ("test", images.test))
+            for layer, found in features.extract(network, layers, split, view).items()
+        }
+        for name, network in (("trained", trained), ("untrained", untrained))
+    }
+    size = int(config.pretrain.sizes[-1][0])
+    pairs = features.view_pairs(trained, layers, images.test, config.augment, size, config.seed)
+    claim.check()
+    return store.publish_features(
+        pretraining,
+        view,
+        networks,
+        {
+            "view": asdict(view),
+            "alignment": {layer: alignment(*pair) for layer, pair in pairs.items()},
+            "versions": machine.versions(),
+        },
+    )
