@@ -71,7 +71,9 @@ def pixel_baseline(config: Config, images: Images, subsets: Sequence[Positions],
         seal(folder, ["record.json", "predictions.npz"], {"baseline": "pixels", "data": images.digest})
         return evaluation
 
-    return obtain(place, find, make, report)
+    found = obtain(place, find, make, report)
+    assert found is not None  # it waits
+    return found
 
 
 def _read(folder: Path) -> Evaluation:

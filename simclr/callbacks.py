@@ -22,6 +22,8 @@ from simclr.probe import WeightedNeighbours
 
 log = logging.getLogger(__name__)
 
+Watcher = Callable[[Sequence[dict[str, float]]], None]
+
 COLLAPSED = 0.05
 """Spread of the embeddings (1 for evenly spread ones, see :func:`simclr.loss.embedding_spread`) that means collapse."""
 
@@ -163,6 +165,20 @@ class HistoryFile(keras.callbacks.Callback):  # type: ignore[misc]
             if new:
                 writer.writeheader()
             writer.writerow(row)
+
+
+class ShowHistory(keras.callbacks.Callback):  # type: ignore[misc]
+    """Shows everyone who watches a run its history so far, at the end of each epoch; one of them may end it."""
+
+    def __init__(self, watchers: Sequence[Watcher], epochs_before: Sequence[dict[str, float]] = ()) -> None:
+        super().__init__()
+        self._watchers = watchers
+        self._history = list(epochs_before)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._history.append({"epoch": epoch, **(logs or {})})
+        for watch in self._watchers:
+            watch(self._history)
 
 
 class TellProgress(keras.callbacks.Callback):  # type: ignore[misc]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -57,13 +58,13 @@ def main(task: Callable[[], Any]) -> int:
     arguments = sys.argv[1:]
     code = FINISHED
     try:
-        sys.argv[1:] = arguments = _with_recorded_cell(arguments)
+        sys.argv[1:] = arguments = _with_dry_run(_with_recorded_cell(arguments))
         task()
     except InvalidInput as error:
         code = _complain(error, INVALID)
     except NOT_COMPOSED as error:
         conf = Path(inspect.getfile(inspect.unwrap(task))).parent / "conf"
-        told = explain(arguments, conf)
+        told = explain(arguments, conf) or _not_installed(error)
         if told is None and isinstance(error, ValueError):
             raise
         code = _complain(told or error, INVALID)
@@ -85,6 +86,11 @@ def run_cell(config: DictConfig) -> None:
 
     In a single run an error ends the process with its code; in a grid it is raised, so that Hydra can count it.
     """
+    if config.grid is not None:
+        from simclr.grid.run import run_job
+
+        run_job(Path(config.grid))
+        return
     try:
         record = experiment.run(config)
     except (InvalidInput, RunFailed) as error:
@@ -103,7 +109,7 @@ class CheckBeforeStart(Callback):  # type: ignore[misc]
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Validate the composed configuration; what is wrong with it ends the process with code 2."""
         try:
-            typed = resolve(_without_hydra(config))
+            typed = resolve(without_hydra(config))
             try:
                 experiment.check(typed)
             except ImpossibleCell:
@@ -153,6 +159,17 @@ def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
             if found is not None:
                 return found
     return None
+
+
+EXTRAS = {"joblib": "local", "submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray"}
+
+
+def _not_installed(error: Exception) -> InvalidInput | None:
+    """What to install, where a launcher is not there."""
+    found = re.search(r"hydra/launcher/(\w+)", str(error))
+    if found is None or found[1] not in EXTRAS:
+        return None
+    return InvalidInput(f"launch: the launcher {found[1]} is not installed: pip install 'simclr[{EXTRAS[found[1]]}]'")
 
 
 def _explain_one(override: Override, value: Any, groups: dict[str, list[str]]) -> InvalidInput | None:
@@ -217,7 +234,13 @@ def _with_recorded_cell(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def _without_hydra(config: DictConfig) -> DictConfig:
+def _with_dry_run(arguments: list[str]) -> list[str]:
+    """Let a grid take ``--dry-run``, which Hydra's own command line does not know."""
+    return ["hydra.sweeper.dry_run=true" if argument == "--dry-run" else argument for argument in arguments]
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """What of a composed configuration is ours."""
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 

@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -207,21 +209,46 @@ class Config:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     seed: int = setting(0, WEIGHTS, Range(0, 2**31 - 1))
     on_invalid: str = setting("error", NOTHING, OneOf(("error", "skip")))
+    rerun: bool = setting(False, NOTHING)
+    fail_fast: bool = setting(False, NOTHING)
+    grid: str | None = setting(None, NOTHING)
     root: str = setting("runs", NOTHING)
 
 
 ConfigStore.instance().store(name="schema", node=Config)
+# The sweeper of grids. Registered here and not by the plugin, which Hydra finds beside run.py only: a notebook that
+# composes a configuration needs its name as well.
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="simclr",
+    node={
+        "_target_": "hydra_plugins.simclr_sweeper.SimclrSweeper",
+        "params": None,
+        "dry_run": False,
+        "file": None,
+        "run_cap": None,
+    },
+)
 
 
-def settings(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
-    """Every setting of a schema class or object: its dotted key, its field, its value (of a class: its default)."""
-    for each in dataclasses.fields(config):
-        key = f"{prefix}{each.name}"
-        if "decides" not in each.metadata and each.default_factory is not dataclasses.MISSING:
-            nested = each.default_factory if isinstance(config, type) else getattr(config, each.name)
-            yield from settings(nested, f"{key}.")
+def settings(config: Any) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
+    """Every setting of a schema class or object: its dotted key, its field, its value (None of a class)."""
+    schema: type = config if isinstance(config, type) else type(config)
+    for key, declared, value in _layout(schema):
+        yield key, declared, None if config is schema else value(config)
+
+
+@cache
+def _layout(schema: type) -> tuple[tuple[str, dataclasses.Field[Any], attrgetter[Any]], ...]:
+    """A schema class's settings, those of its sections under dotted keys, and how to get at their values."""
+    found: list[tuple[str, dataclasses.Field[Any]]] = []
+    for each in dataclasses.fields(schema):
+        section: Any = each.default_factory
+        if "decides" not in each.metadata and section is not dataclasses.MISSING:
+            found += [(f"{each.name}.{key}", inner) for key, inner, _ in _layout(section)]
         else:
-            yield key, each, None if isinstance(config, type) else getattr(config, each.name)
+            found.append((each.name, each))
+    return tuple((key, declared, attrgetter(key)) for key, declared in found)
 
 
 def resolve(config: DictConfig | Config) -> Config:
@@ -232,17 +259,25 @@ def resolve(config: DictConfig | Config) -> Config:
             another one.
     """
     if not isinstance(config, Config):
-        try:
-            merged = OmegaConf.merge(OmegaConf.structured(Config), config)
-            resolved = OmegaConf.to_object(merged)
-        except OmegaConfBaseException as error:
-            raise InvalidInput(f"{error.full_key or 'configuration'}: {one_line(error)}") from error
-        assert isinstance(resolved, Config)
-        config = resolved
+        config = typed(config)
     config.probe.flip = config.probe.flip.lower()  # YAML's true arrives as "True"
     validate(config)
     config.pretrain.sizes = [[int(side), float(share)] for side, share in config.pretrain.sizes]
     return config
+
+
+def typed(config: DictConfig) -> Config:
+    """The composed configuration as objects of the schema, each value of its type, none looked at yet.
+
+    Raises:
+        InvalidInput: a key is unknown, or a value missing or of the wrong type.
+    """
+    try:
+        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), config))
+    except OmegaConfBaseException as error:
+        raise InvalidInput(f"{error.full_key or 'configuration'}: {one_line(error)}") from error
+    assert isinstance(made, Config)
+    return made
 
 
 def validate(config: Config) -> None:
@@ -252,16 +287,25 @@ def validate(config: Config) -> None:
         InvalidInput: the first value that is not valid.
     """
     for key, declared, value in settings(config):
-        valid = declared.metadata["valid"]
-        for item in value if isinstance(value, list) else [value]:
-            if item is None or valid is None:
-                continue
-            if isinstance(valid, Range) and not isinstance(item, (int, float)):
-                continue
-            if item not in valid:
-                near = suggestion(str(item), valid.names) if isinstance(valid, OneOf) else ""
-                raise InvalidInput(f"{key}={_shown(value)}: valid is {valid}.{near}")
+        validate_one(key, declared, value)
     _validate_together(config)
+
+
+def validate_one(key: str, declared: dataclasses.Field[Any], value: Any) -> None:
+    """The range of one setting.
+
+    Raises:
+        InvalidInput: the value, or one of a list, is out of it.
+    """
+    valid = declared.metadata["valid"]
+    for item in value if isinstance(value, list) else [value]:
+        if item is None or valid is None:
+            continue
+        if isinstance(valid, Range) and not isinstance(item, (int, float)):
+            continue
+        if item not in valid:
+            near = suggestion(str(item), valid.names) if isinstance(valid, OneOf) else ""
+            raise InvalidInput(f"{key}={_shown(value)}: valid is {valid}.{near}")
 
 
 def _validate_together(config: Config) -> None:

@@ -22,6 +22,10 @@ class RunFailed(RuntimeError):
     path: str | None = None
 
 
+class StoppedEarly(Exception):
+    """A search has seen enough of a cell; says why. The cell is recorded as skipped."""
+
+
 def one_line(error: BaseException) -> str:
     """An exception's message without line breaks or runs of spaces, its type's name where it has none."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,13 @@ from simclr.cell import (
     skipped_name,
 )
 from simclr.config import Config, resolve
-from simclr.errors import InvalidInput, RunFailed, one_line
+from simclr.errors import InvalidInput, RunFailed, StoppedEarly, one_line
 from simclr.files import now
 from simclr.labels import labels_per_class
 from simclr.presence import Presence
 from simclr.session import Session
+from simclr.status import PROGRESS
+from simclr.store.explain import HERE, MAKING, state
 
 if TYPE_CHECKING:
     from simclr.data import Images
@@ -36,15 +39,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROGRESS = "progress.json"
-"""Beside the record of a cell while a process is at it, see :mod:`simclr.presence`."""
 
-
-def run(config: DictConfig | Config) -> dict[str, Any]:
+def run(
+    config: DictConfig | Config,
+    meanwhile: Callable[[], bool] | None = None,
+    watch: Callable[[Sequence[dict[str, float]]], None] | None = None,
+) -> dict[str, Any]:
     """Run one cell and record it below ``config.root``.
 
     Args:
         config: as composed from ``conf/``, or the typed schema.
+        meanwhile: called while another process is at the cell's pretraining: does something else that is useful and
+            returns True, or returns False where there is nothing.
+        watch: shown the pretraining's history so far at the end of each of its epochs; may raise ``StoppedEarly``.
 
     Returns:
         The record, as in ``result.json``, with the path of that file as ``path``.
@@ -55,6 +62,7 @@ def run(config: DictConfig | Config) -> dict[str, Any]:
     """
     config = resolve(config)
     session = Session()
+    session.watchers += [watch] if watch else []
     started = now()
     catalogue = data.catalogue(config.data, cache_folder(config))
     try:
@@ -62,7 +70,7 @@ def run(config: DictConfig | Config) -> dict[str, Any]:
     except ImpossibleCell as reason:
         if config.on_invalid == "error":
             raise
-        return _skip(config, catalogue, reason, started, session)
+        return skip(config, reason)
     with session("data"):
         images = data.load(config.data, cache_folder(config))
     cell = describe(config, images.digest)
@@ -80,9 +88,12 @@ def run(config: DictConfig | Config) -> dict[str, Any]:
     try:
         with Presence(result.folder(config.root, cell.name) / PROGRESS) as presence:
             session.presence = presence
-            measured, predictions = _measure(cell, images, session)
+            measured, predictions = _measure(cell, images, session, meanwhile)
             record = {**record, "status": "finished", **measured}
             return _write(cell.name, record, config, session, predictions)
+    except StoppedEarly as reason:
+        log.info("%s", reason)
+        return _write(cell.name, {**record, "status": "skipped", "error": one_line(reason)}, config, session)
     except Exception as error:
         failure = _failure(error)
         record = {**record, "status": "failed", "error": one_line(failure)}
@@ -100,17 +111,25 @@ def check(config: Config, catalogue: data.Catalogue | None = None) -> None:
         ImpossibleCell: the head has no such layer, or the label fraction leaves a class without an example.
         InvalidInput: data missing or too few for a batch, or ``root`` not writable.
     """
-    if catalogue is None:
-        catalogue = data.catalogue(config.data, cache_folder(config))
+    catalogue = catalogue or data.catalogue(config.data, cache_folder(config))
     count = int(catalogue.train_counts.sum())
     if config.pretrain.batch_size > count:
         raise InvalidInput(
             f"pretrain.batch_size={config.pretrain.batch_size}: {config.data.name} has {count} training images; "
             f"valid is at most {count}"
         )
+    check_cell(config, catalogue)
+    _check_writable(Path(config.root))
+
+
+def check_cell(config: Config, catalogue: data.Catalogue) -> None:
+    """Whether there is such a cell at all.
+
+    Raises:
+        ImpossibleCell: the head has no such layer, or the label fraction leaves a class without an example.
+    """
     probed_layer(config)
     labels_per_class(catalogue.train_counts, config.probe.label_fraction)
-    _check_writable(Path(config.root))
 
 
 def cache_folder(config: Config) -> Path:
@@ -118,12 +137,16 @@ def cache_folder(config: Config) -> Path:
     return Path(config.root) / "data"
 
 
-def _measure(cell: Cell, images: Images, session: Session) -> tuple[dict[str, Any], dict[str, Any]]:
+def _measure(
+    cell: Cell, images: Images, session: Session, meanwhile: Callable[[], bool] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Pretrain or reuse, then probe: the measured parts of the record, and the class given to each test image."""
     from threadpoolctl import threadpool_limits
 
     threads = cell.config.pretrain.threads or machine.cpus()
-    pretraining, features, reused = pretrained.obtain(cell, images, session)
+    found = pretrained.obtain(cell, images, session, meanwhile)
+    assert found is not None  # it waits
+    pretraining, features, reused = found
     # A probe's problems are small: two threads lose more than they win, all the more on a busy machine.
     with session("probes"), threadpool_limits(1):
         measured, predictions = _probe(cell, images, features)
@@ -169,20 +192,44 @@ def _probe(cell: Cell, images: Images, features: Features) -> tuple[dict[str, An
     return measured, {**predictions, "labels": test_labels.astype(np.int16)}
 
 
-def _skip(
-    config: Config, catalogue: data.Catalogue, reason: ImpossibleCell, started: str, session: Session
-) -> dict[str, Any]:
+def skip(config: Config, reason: ImpossibleCell | str) -> dict[str, Any]:
     """Record an impossible cell as skipped, with its reason."""
-    digest = data.digest(catalogue, cache_folder(config))
-    name = skipped_name(config, digest)
+    log.info("skipped: %s", reason)
+    digest = _digest(config)
     try:
         layer = asdict(probed_layer(config))
     except ImpossibleCell:
         given = config.probe.layer
         layer = {"index": given if isinstance(given, int) else None, "name": str(given), "width": None}
-    record = {**result.blank(config, layer), "status": "skipped", "error": one_line(reason), "started": started}
-    log.info("skipped: %s", reason)
-    return _write(name, {**record, "name": name}, config, session)
+    return _record_unmeasured(config, layer, skipped_name(config, digest), "skipped", str(reason))
+
+
+def fail(config: Config, reason: InvalidInput) -> dict[str, Any]:
+    """Record a cell of a grid that could not even be started."""
+    cell = describe(config, _digest(config))
+    return _record_unmeasured(config, asdict(cell.layer), cell.name, "failed", str(reason))
+
+
+def pretrain_if_unstarted(config: Config) -> bool:
+    """Make the pretraining of a cell, unless it is there or in other hands.
+
+    Returns:
+        Whether it was made.
+    """
+    images = data.load(config.data, cache_folder(config))
+    cell = describe(config, images.digest)
+    if state(config.root, cell.key).name in (HERE, MAKING):
+        return False
+    return pretrained.obtain(cell, images, Session(), wait=False) is not None
+
+
+def _digest(config: Config) -> str:
+    return data.digest(data.catalogue(config.data, cache_folder(config)), cache_folder(config))
+
+
+def _record_unmeasured(config: Config, layer: dict[str, Any], name: str, status: str, reason: str) -> dict[str, Any]:
+    record = {**result.blank(config, layer), "name": name, "status": status, "error": " ".join(reason.split())}
+    return _write(name, {**record, "started": now()}, config, Session())
 
 
 def _write(

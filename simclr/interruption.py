@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 TERMINATED = 143
 
-_ASKED_TO_STOP = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 
 
 class Pending:
@@ -18,24 +18,30 @@ class Pending:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._handlers: dict[int, Any] = {}
 
     def stop(self) -> NoReturn:
-        """End what runs, now that it has been saved, as the signal would have done.
+        """End what runs, now that it has been saved, as the signal would have done without the delay.
 
         Raises:
             KeyboardInterrupt: for Ctrl-C.
-            SystemExit: with code 143 for any other.
+            SystemExit: with code 143 for any other, unless a handler was installed for it, which is called.
         """
-        _stop(self.signal)
+        number = self.signal
+        handler = self._handlers.get(number or 0)
+        if callable(handler):
+            handler(number, None)
+        _stop(number)
 
 
 @contextmanager
 def deferred() -> Iterator[Pending]:
-    """Let Ctrl-C, SIGTERM and SIGUSR1 (Slurm's warning) only be noted while the block runs; a second one ends it.
+    """Let signals that ask to stop only be noted while the block runs; a second one takes effect at once.
 
-    The block looks at ``pending.signal`` where it can stop, saves, and calls ``pending.stop()``. One that came too late
-    for that takes effect at the end of the block. Outside the main thread, which alone may handle signals, the block
-    runs as it would without this.
+    They are Ctrl-C, SIGTERM, SIGUSR1 (Slurm's warning) and, where somebody handles it, SIGUSR2 (submitit's). The block
+    looks at ``pending.signal`` where it can stop, saves, and calls ``pending.stop()``. One that came too late for that
+    takes effect at the end of the block. Outside the main thread, which alone may handle signals, the block runs as it
+    would without this.
     """
     pending = Pending()
     if threading.current_thread() is not threading.main_thread():
@@ -44,24 +50,32 @@ def deferred() -> Iterator[Pending]:
 
     def note(number: int, _: object) -> None:
         if pending.signal is not None:
-            _stop(number)
+            pending.stop()
         pending.signal = number
 
-    before: dict[Any, Any] = {each: signal.signal(each, note) for each in _ASKED_TO_STOP}
+    for name in _NAMES:
+        number = getattr(signal, name, None)
+        if number is not None and (name != "SIGUSR2" or callable(signal.getsignal(number))):
+            pending._handlers[number] = signal.signal(number, note)
     try:
         yield pending
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in pending._handlers.items():
+            signal.signal(number, handler)
     if pending.signal is not None:
         pending.stop()
 
 
 def exit_when_asked() -> None:
     """Make SIGTERM and SIGUSR1 end this process by ``SystemExit`` with code 143, so that what is open is closed."""
-    for each in _ASKED_TO_STOP:
-        if each is not signal.SIGINT:
-            signal.signal(each, lambda number, _: _stop(number))
+    for name in ("SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, _: _stop(number))
+
+
+def ask_to_stop() -> None:
+    """Ask this process to stop as SIGTERM would, from any of its threads."""
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _stop(number: int | None) -> NoReturn:

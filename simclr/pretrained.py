@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def obtain(cell: Cell, images: Images, session: Session) -> tuple[store.Pretraining, store.Features, bool]:
+def obtain(
+    cell: Cell,
+    images: Images,
+    session: Session,
+    meanwhile: Callable[[], bool] | None = None,
+    *,
+    wait: bool = True,
+) -> tuple[store.Pretraining, store.Features, bool] | None:
     """The cell's pretraining with what its network makes of every image, made here where no process has made it.
 
+    Args:
+        cell: whose.
+        images: the data.
+        session: is told how far it is.
+        meanwhile: called while another process is at it: does something else that is useful and returns True, or
+            returns False where there is nothing.
+        wait: for another process that is at it.
+
     Returns:
-        The pretraining, the features, and whether the weights were there already.
+        The pretraining, the features, and whether the weights were there already; None where another process is at it
+        and ``wait`` is False.
     """
     root, view = cell.config.root, probed_view(cell.config)
     made_here = False
@@ -53,7 +70,10 @@ def obtain(cell: Cell, images: Images, session: Session) -> tuple[store.Pretrain
         with session("features"):
             return pretraining, _features(cell, images, pretraining, claim)
 
-    found = store.obtain(store.place(root, cell.key), find, make, session.report)
+    place = store.place(root, cell.key)
+    found = store.obtain(place, find, make, session.report, meanwhile, wait=wait)
+    if found is None:
+        return None
     if not made_here:
         log.info("reusing pretraining %s%s", cell.key, store.made_with_other_versions(found[0]))
     return *found, not made_here
@@ -100,6 +120,7 @@ def _pretrain(cell: Cell, images: Images, threads: int, claim: store.Claim, sess
     watching += [
         callbacks.HistoryFile(place / store.HISTORY, start.history if start else ()),
         callbacks.TellProgress(tell, settings.epochs),
+        callbacks.ShowHistory(session.watchers, start.history if start else ()),
         bar,
     ]
     write_whole(place / store.CONFIG, OmegaConf.to_yaml(OmegaConf.structured(config)).encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,12 +19,14 @@ class Session:
     Attributes:
         parts: seconds by part of the work.
         presence: tells other processes what this one is doing.
+        watchers: shown the pretraining's history so far at the end of each of its epochs; may raise ``StoppedEarly``.
     """
 
     def __init__(self) -> None:
         self._begun = time.perf_counter()
         self.parts: dict[str, float] = {}
         self.presence: Presence | None = None
+        self.watchers: list[Callable[[Sequence[dict[str, float]]], None]] = []
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:

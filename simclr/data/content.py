@@ -30,7 +30,7 @@ CHUNK = 1 << 20
 Hashed = tuple[int, int, str]
 
 
-def digest(catalogue: Catalogue, cache: Path) -> str:
+def digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:
     """64 hex digits that stand for the content that :func:`simclr.data.load` will deliver.
 
     For ``imagenet5`` that is to be downloaded, or was downloaded into ``cache``, it is the one digest that ``load``
@@ -39,6 +39,7 @@ def digest(catalogue: Catalogue, cache: Path) -> str:
     Args:
         catalogue: what is there.
         cache: where hashes of single files are remembered; where it cannot be written they are computed each time.
+        remember: False writes nothing.
 
     Raises:
         InvalidInput: a file cannot be read, or a local copy of ``imagenet5`` is not the published one.
@@ -47,7 +48,7 @@ def digest(catalogue: Catalogue, cache: Path) -> str:
         return digits.digest()
     if catalogue.name == "imagenet5" and (catalogue.needs_download or catalogue.root == imagenet5.cached(cache)):
         return imagenet5.CONTENT
-    content = file_digest(catalogue, cache)
+    content = file_digest(catalogue, cache, remember=remember)
     if catalogue.name == "imagenet5" and content != imagenet5.CONTENT:
         raise InvalidInput(
             f"{catalogue.root}: its content is {content[:12]}, not {imagenet5.CONTENT[:12]} of the published images; "
@@ -56,7 +57,7 @@ def digest(catalogue: Catalogue, cache: Path) -> str:
     return content
 
 
-def file_digest(catalogue: Catalogue, cache: Path) -> str:
+def file_digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:
     """The digest of a catalogue's files as they are on disk now, expected or not.
 
     Raises:
@@ -75,7 +76,7 @@ def file_digest(catalogue: Catalogue, cache: Path) -> str:
     # time: it is hashed anew until it has settled.
     settled = time.time_ns() - SETTLED_NS
     remembered = {path: (*now[path], hashes[path]) for path in now if now[path][1] < settled}
-    if remembered != known:
+    if remember and remembered != known:
         with contextlib.suppress(OSError):
             _write_index(index, root, remembered)
     return combined(hashes.items())

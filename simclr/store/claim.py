@@ -96,7 +96,10 @@ def obtain(
     find: Callable[[], Thing | None],
     make: Callable[[Claim], Thing],
     report: Report,
-) -> Thing:
+    meanwhile: Callable[[], bool] | None = None,
+    *,
+    wait: bool = True,
+) -> Thing | None:
     """The thing that ``find`` finds, made by ``make`` if no process has made it or is at it.
 
     Args:
@@ -104,6 +107,12 @@ def obtain(
         find: looks for the finished thing; cheap, as it is called again and again while waiting.
         make: makes it, and calls ``claim.check()`` before it publishes.
         report: takes what there is to say, a line at a time.
+        meanwhile: called while another process is at it: does something else that is useful and returns True, or
+            returns False where there is nothing, and then it is waited for.
+        wait: for another process that is at it.
+
+    Returns:
+        The thing; None where another process is at it and ``wait`` is False.
 
     Raises:
         RunFailed: the claim cannot be written down.
@@ -116,11 +125,15 @@ def obtain(
             place.progress.parent.mkdir(parents=True, exist_ok=True)
             lease.acquire(timeout=0)
         except Timeout:
+            if not wait:
+                return None
             other = holder(place)
             if other is not None and (waited_for is None or other.pid != waited_for.pid):
                 waited_for = other
                 report(f"waiting for {place.what}: {other} is at it")
-            time.sleep(POLL_SECONDS)
+            if meanwhile is None or not meanwhile():
+                meanwhile = None  # there is nothing, and nothing is going to be added
+                time.sleep(POLL_SECONDS)
             continue
         except OSError as error:
             raise RunFailed(f"{place.marker.parent}: cannot be written to ({error.strerror})") from error

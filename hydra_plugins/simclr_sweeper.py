@@ -1,0 +1,29 @@
+"""Hydra's way into :mod:`simclr.grid`: the sweeper of ``python run.py -m``, with the basic sweeper's syntax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+
+class SimclrSweeper(BasicSweeper):  # type: ignore[misc]
+    """Plans the grid that the overrides span, and runs it on the chosen launcher."""
+
+    def __init__(self, params: dict[str, str] | None, dry_run: bool, file: str | None, run_cap: int | None) -> None:
+        super().__init__(max_batch_size=None, params=params)
+        self.dry_run, self.file = dry_run, file
+        self.run_cap = [] if run_cap is None else [f"run_cap={run_cap}"]
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the grid that the arguments span, or the sweep file with the arguments as its overrides."""
+        from simclr.grid.launching import Launcher, sweep_file, sweep_points
+
+        launcher = Launcher(self.launcher, self.config, self.hydra_context.config_loader)
+        arguments = [*self._parse_config(), *arguments]
+        if self.file is not None:
+            return sweep_file(self.file, [*arguments, *self.run_cap], launcher, dry_run=self.dry_run)
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        (points,) = self.split_arguments(parser.parse_overrides(arguments), None)
+        return sweep_points(points, launcher, dry_run=self.dry_run)

@@ -1,0 +1,210 @@
+"""What a plan will take, in time, disk and machine-hours, from what was measured before and from nothing else."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simclr.errors import InvalidInput
+from simclr.grid.schedule import Schedule
+from simclr.machine import resolve_precision
+from simclr.plan import STARTS, Plan, Planned, Published
+
+Sizes = tuple[tuple[int, float], ...]
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # equally safe, and ten times as fast where it is there
+
+RECORDS = 500
+"""So many of the newest records are looked at: opening each of a hundred thousand would take longer than it tells."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished cell that trained its own network: what it took, and of what that depends."""
+
+    name: str
+    encoder: str
+    sizes: Sizes
+    digest: str
+    images: int
+    epochs: int
+    precision: str
+    probe: str
+    training_seconds: float
+    other_seconds: float
+    disk_bytes: int
+    threads: int
+    cpus: int
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is left of a plan will take; a figure is None where nothing like it was ever measured."""
+
+    pretrainings: int
+    cells: int
+    seconds: float | None
+    machine_hours: float | None
+    disk_bytes: int | None
+    records: tuple[str, ...]
+    """The cells whose records this comes from."""
+    unknown: tuple[str, ...]
+    """Encoders and sizes without one; the figures are then those of the rest, and lower bounds."""
+
+
+def estimate(
+    plan: Plan,
+    records: Iterable[Measured],
+    workers: int = 1,
+    threads: int | None = None,
+    images: Mapping[str, int] | None = None,
+) -> Estimate:
+    """What a plan will take on some workers.
+
+    Args:
+        plan: the grid's.
+        records: as :func:`measured` finds them, the newest first.
+        workers: how many cells run at a time.
+        threads: of each worker; by default as many as the record had. Half the threads take twice the time: two
+            processes of one thread each have the throughput of one of two threads.
+        images: training images of each data digest, for data of which there is no record.
+    """
+    records = list(records)
+    counts = {**{each.digest: each.images for each in records}, **(images or {})}
+    found: dict[tuple[Any, ...], Measured | None] = {}
+    used: dict[str, None] = {}
+    unknown: dict[str, None] = {}
+    machine_seconds = 0.0
+    disk = 0
+
+    def seconds(planned: Planned) -> float:
+        nonlocal machine_seconds, disk
+        assert planned.cell is not None
+        config, digest = planned.cell.config, planned.cell.digest
+        sizes = _sizes(config.pretrain.sizes)
+        precision = resolve_precision(config.pretrain.precision)
+        alike = (config.encoder.name, sizes, digest, precision, config.probe.name)
+        if alike not in found:
+            found[alike] = _nearest(records, *alike) if digest in counts else None
+        record = found[alike]
+        if record is None:
+            unknown[f"{config.encoder.name} at {', '.join(str(side) for side, _ in sizes)} px"] = None
+            return 0.0
+        used[record.name] = None
+        taken = record.other_seconds
+        if planned.state in STARTS:
+            share = 1 - (planned.epoch or 0) / config.pretrain.epochs
+            work = config.pretrain.epochs * counts[digest] / (record.epochs * record.images)
+            taken += share * work * record.training_seconds
+            disk += record.disk_bytes
+        machine_seconds += taken if record.gpus else taken * record.threads / max(record.cpus, record.threads)
+        return taken if record.gpus or not threads else taken * record.threads / threads
+
+    elapsed = makespan(plan, workers, seconds)
+    known = bool(used) or not plan.left
+    return Estimate(
+        plan.pretrainings,
+        len(plan.left),
+        elapsed if known else None,
+        machine_seconds / 3600 if known else None,
+        disk if known else None,
+        tuple(used),
+        tuple(unknown),
+    )
+
+
+def makespan(plan: Plan, workers: int, seconds: Callable[[Planned], float]) -> float:
+    """Seconds from start to end when workers take cells as :class:`Schedule` says; what others make counts as there."""
+    schedule = Schedule(plan)
+    for key in schedule.elsewhere:
+        schedule.news(key, Published())
+    now = 0.0
+    busy: list[tuple[float, int, str]] = []
+    free = list(range(workers))
+    while True:
+        idle = []
+        for worker in free:
+            planned = schedule.next(str(worker))
+            if planned is None:
+                idle.append(worker)
+            else:
+                heapq.heappush(busy, (now + seconds(planned), worker, planned.name))
+        if not busy:
+            return now
+        now, worker, name = heapq.heappop(busy)
+        schedule.finished(name)
+        free = [*idle, worker]
+
+
+def measured(root: str | Path) -> list[Measured]:
+    """The newest records below ``root`` of cells that trained their own network, the newest first."""
+    newest = []
+    for path in Path(root).glob("results/*/result.json"):
+        try:
+            newest.append((path.stat().st_mtime, path))
+        except OSError:
+            continue
+    found = (_measured(path) for _, path in heapq.nlargest(RECORDS, newest))
+    return [each for each in found if each is not None]
+
+
+def _measured(path: Path) -> Measured | None:
+    try:
+        record = json.loads(path.read_bytes())
+        training = record["pretraining"]
+        if record["status"] != "finished" or training["reused"]:
+            return None
+        config = yaml.load((path.parent / "config.yaml").read_bytes(), _LOADER)  # noqa: S506
+        host = record["host"]
+        return Measured(
+            name=path.parent.name,
+            encoder=record["cell"]["encoder"],
+            sizes=_sizes(config["pretrain"]["sizes"]),
+            digest=record["data"]["digest"],
+            images=record["data"]["train"],
+            epochs=training["epochs"],
+            precision=training.get("precision") or resolve_precision(config["pretrain"]["precision"]),
+            probe=record["cell"]["probe"],
+            training_seconds=training["seconds"],
+            other_seconds=max(0.0, record["seconds"] - training["seconds"]),
+            disk_bytes=_bytes(path.parents[2] / "pretrained" / training["key"]),
+            threads=host["threads"],
+            cpus=host["cpus"],
+            gpus=_count(host.get("gpus")),
+        )
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, InvalidInput):
+        return None
+
+
+def _nearest(
+    records: list[Measured], encoder: str, sizes: Sizes, digest: str, precision: str, probe: str
+) -> Measured | None:
+    """The newest record of the same encoder and sizes, of the same data, precision and probe where there is one."""
+    alike = [each for each in records if (each.encoder, each.sizes) == (encoder, sizes)]
+    asked = (digest, precision, probe)
+    return max(
+        alike,
+        key=lambda each: [
+            given == had for given, had in zip(asked, (each.digest, each.precision, each.probe), strict=True)
+        ],
+        default=None,
+    )
+
+
+def _sizes(sizes: Iterable[Any]) -> Sizes:
+    return tuple((int(side), float(share)) for side, share in sizes)
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _count(gpus: Any) -> int:
+    return len(gpus) if isinstance(gpus, list) else int(gpus or 0)

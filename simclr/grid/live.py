@@ -1,0 +1,190 @@
+"""A grid while it runs, for a person: a live table on a terminal, elsewhere a line for each change; then a summary."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from simclr import result
+from simclr.grid.table import duration
+from simclr.plan import LEFT
+from simclr.status import OVER, Doing, Status, status
+
+if TYPE_CHECKING:
+    from simclr.grid.run import Grid
+
+ROWS = 30
+"""Cells in the live table, those that run first: a taller one would leave the screen."""
+
+STYLES = {
+    Doing.PLANNED: "dim",
+    Doing.RUNNING: "bold",
+    Doing.WAITING: "yellow",
+    Doing.ORPHANED: "yellow",
+    Doing.FINISHED: "green",
+    Doing.SKIPPED: "dim",
+    Doing.FAILED: "bold red",
+}
+
+
+class Watch:
+    """Follows a grid's files from ``with`` to its end; :meth:`conclude` says what came of it."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._begun = time.time()
+        self._console = Console(stderr=True, highlight=False)
+        self._known: dict[str, Status] = {each.name: Status(each.name, Doing.PLANNED) for each in grid.plan.left}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def conclude(self) -> int:
+        """Print the results, the counts and how to rerun what did not end well; the number of those."""
+        self._over.set()
+        self._thread.join()
+        self._look(lambda _: None)
+        console = Console(highlight=False, soft_wrap=True)
+        plan = self._grid.plan
+        counts = Counter(each.doing for each in self._known.values())
+        told = [f"{count} {doing.value}" for doing in Doing if (count := counts[doing])]
+        before = [f"{count} {state.value}" for state, count in plan.counts.items() if state not in LEFT]
+        console.print(_results(self._grid))
+        console.print(
+            f"{len(plan.cells)} cells: {', '.join([*told, *before])}; {duration(time.time() - self._begun)}",
+            markup=False,
+        )
+        bad = [each for each in self._known.values() if each.doing is not Doing.FINISHED]
+        overrides = {each.name: each.overrides for each in plan.cells}
+        for each in bad:
+            console.print(f"{each.doing.value}: {each.name}: {each.detail or 'not begun'}", markup=False)
+            console.print(f"  python run.py {shlex.join(overrides[each.name])}", markup=False)
+        return len(bad)
+
+    def _follow(self) -> None:
+        if not self._console.is_terminal:
+            while not self._over.wait(self._pause()):
+                self._look(self._say)
+            return
+        with Live(self._table(), console=self._console, refresh_per_second=2, transient=True) as live:
+            while not self._over.wait(self._pause()):
+                self._look(lambda _: None)
+                live.update(self._table())
+
+    def _pause(self) -> float:
+        """Seconds between looks: longer where there are more files to look at."""
+        return 0.5 + len(self._known) / 500
+
+    def _look(self, say: Callable[[Status], None]) -> None:
+        for name, before in self._known.items():
+            if before.doing in OVER and self._is_new(name):
+                continue
+            after = status(self._grid.root, name)
+            if after.doing in OVER and not self._is_new(name):
+                after = Status(name, Doing.PLANNED)  # a record of an earlier run, which this one replaces
+            changed = (after.doing, after.detail) != (before.doing, before.detail)
+            self._known[name] = after
+            if changed:
+                say(after)
+
+    def _is_new(self, name: str) -> bool:
+        try:
+            return (result.folder(self._grid.root, name) / "result.json").stat().st_mtime >= self._begun - 1
+        except OSError:
+            return False
+
+    def _say(self, now: Status) -> None:
+        over = sum(each.doing in OVER for each in self._known.values())
+        if now.doing is Doing.FINISHED:
+            text = f"finished, test accuracy {now.accuracy:.3f} ({over} of {len(self._known)})"
+        elif now.doing is Doing.FAILED:
+            text = f"FAILED: {now.detail} ({result.folder(self._grid.root, now.name) / 'result.json'})"
+        elif now.doing is Doing.RUNNING:
+            text = f"{now.detail}, by {now.worker}"
+        else:
+            text = f"{now.doing.value} {now.detail if now.detail != now.doing.value else ''}"
+        self._console.print(f"{time.strftime('%H:%M:%S')} {now.name}: {text}", markup=False, soft_wrap=True)
+
+    def _table(self) -> Table:
+        table = status_table(sorted(self._known.values(), key=_urgency)[:ROWS])
+        counts = Counter(each.doing.value for each in self._known.values())
+        table.caption = ", ".join(f"{count} {name}" for name, count in counts.items())
+        return table
+
+
+def status_table(cells: list[Status]) -> Table:
+    """Cells with their state, epoch, accuracy so far, time left and worker."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("cell", "state", "epoch", "accuracy", "left", "worker"):
+        table.add_column(name, overflow="fold", no_wrap=name in ("epoch", "accuracy"))
+    for each in cells:
+        detail = f" {each.detail}" if each.detail and each.detail != each.doing.value else ""
+        table.add_row(
+            escape(each.name),
+            f"[{STYLES[each.doing]}]{each.doing.value}[/]{escape(detail)}",
+            f"{each.epoch}/{each.epochs}" if each.epochs else "",
+            "" if each.accuracy is None else f"{each.accuracy:.3f}",
+            "" if each.seconds_left is None else duration(each.seconds_left),
+            escape(each.worker),
+        )
+    return table
+
+
+_ORDER = (Doing.RUNNING, Doing.WAITING, Doing.FAILED, Doing.ORPHANED, Doing.PLANNED, Doing.FINISHED, Doing.SKIPPED)
+
+
+def _urgency(each: Status) -> int:
+    return _ORDER.index(each.doing)
+
+
+def _results(grid: Grid) -> Table:
+    """Every finished cell of the grid with its accuracy beside the baselines."""
+    table = Table(title="test accuracy, with its 95 % interval", box=None, pad_edge=False)
+    for name in ("cell", "accuracy", "interval", "before training", "raw pixels"):
+        table.add_column(name, overflow="fold", justify="left" if name == "cell" else "right")
+    wanted = {each.name for each in grid.plan.cells}
+    for path, record in result.records(grid.root):
+        if path.parent.name in wanted and record["status"] == "finished":
+            accuracy, baselines = record["probe"]["test_accuracy"], record["baselines"]
+            low, high = accuracy["ci95"]
+            table.add_row(
+                escape(path.parent.name),
+                f"{accuracy['mean']:.3f}",
+                f"{low:.3f} to {high:.3f}",
+                f"{baselines['untrained']['mean']:.3f}",
+                f"{baselines['pixels']['mean']:.3f}",
+            )
+    return table
+
+
+def print_status(root: str | Path, cells: list[Status]) -> None:
+    """Print the state of every cell, and how many are in each."""
+    console = Console(highlight=False)
+    if not cells:
+        console.print(f"no cell below {root}; python run.py -m ... starts a grid", markup=False)
+        return
+    (console if console.is_terminal else Console(width=200, highlight=False)).print(status_table(cells))
+    counts = Counter(each.doing.value for each in cells)
+    console.print(
+        f"{len(cells)} cells: " + ", ".join(f"{count} {name}" for name, count in counts.items()), markup=False
+    )

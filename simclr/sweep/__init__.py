@@ -1,0 +1,1 @@
+"""W&B sweep files without a server: read, searched with Optuna, run as grids."""
