@@ -27,7 +27,7 @@ def summary(correct: NDArray[np.bool_], confidence: float = 0.95) -> dict[str, A
     """
     values = correct.mean(axis=1)
     mean = float(values.mean())
-    low, high = _wilson(mean, *_effective_size(correct), confidence)
+    low, high = wilson(mean, *_effective_size(correct), confidence)
     return {
         "mean": mean,
         "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
@@ -59,7 +59,8 @@ def _effective_size(correct: NDArray[np.bool_]) -> tuple[float, float]:
     return float(mean * (1 - mean) * subsets * images / total), float(freedom)
 
 
-def _wilson(mean: float, size: float, freedom: float, confidence: float) -> tuple[float, float]:
+def wilson(mean: float, size: float, freedom: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval for a mean of ``size`` independent answers, with Student's quantile at ``freedom``."""
     quantile = stats.t.ppf(0.5 + confidence / 2, freedom)
     spread = quantile**2 / size
     centre = (mean + spread / 2) / (1 + spread)

@@ -241,11 +241,16 @@ def _write(
         "seconds": session.seconds,
         "timing": session.parts,
         "finished": now(),
+        "log": next((each.baseFilename for each in _handlers() if isinstance(each, logging.FileHandler)), None),
         "versions": machine.versions(),
         "host": record.get("host") or machine.host(threads),
     }
     path = result.write(config.root, name, record, config, arrays)
     return {**record, "path": str(path)}
+
+
+def _handlers() -> list[logging.Handler]:
+    return logging.getLogger().handlers
 
 
 def _failure(error: Exception) -> RunFailed:

@@ -18,8 +18,12 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def progress_callback(epochs: int, steps_per_epoch: int, batch_size: int) -> Any:
-    """The callback that suits standard error: :class:`ProgressBar` on a terminal, else :class:`ProgressLines`."""
-    kind = ProgressBar if sys.stderr.isatty() else ProgressLines
+    """The callback that suits standard error: :class:`ProgressBar` on a terminal, else :class:`ProgressLines`.
+
+    Where the log does not go to the terminal, as in a grid with its live table, neither does a bar.
+    """
+    shown = any(type(each) is logging.StreamHandler for each in logging.getLogger().handlers)
+    kind = ProgressBar if shown and sys.stderr.isatty() else ProgressLines
     return kind(epochs, steps_per_epoch, batch_size)
 
 

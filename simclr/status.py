@@ -44,6 +44,7 @@ class Status:
         accuracy: on the test set where it is finished; its last contrastive accuracy while it is pretrained.
         seconds_left: of its pretraining, estimated from its speed so far.
         worker: the process that is, or was, at it.
+        log: the file with its log, where it has one.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Status:
     accuracy: float | None = None
     seconds_left: float | None = None
     worker: str = ""
+    log: str = ""
 
 
 def statuses(root: str | Path, planned: Iterable[str] = ()) -> dict[str, Status]:
@@ -109,7 +111,7 @@ def _recorded(path: Path, name: str) -> Status | None:
         doing = Doing(record["status"])
         if doing is Doing.FINISHED:
             return Status(name, doing, accuracy=float(record["probe"]["test_accuracy"]["mean"]))
-        return Status(name, doing, str(record["error"]))
+        return Status(name, doing, str(record["error"]), log=record.get("log") or "")
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from rich.console import Console
 
 from simclr import machine, result
 from simclr.command import without_hydra
 from simclr.compose import Composer
 from simclr.config import resolve
-from simclr.errors import InvalidInput, RunFailed
+from simclr.errors import InvalidInput, RunFailed, one_line
 from simclr.grid import run as grids
 from simclr.grid.run import Grid, TrialOf
 from simclr.grid.table import print_plan
+
+log = logging.getLogger(__name__)
 
 
 class Launcher:
@@ -71,7 +76,10 @@ def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run
         workers, threads = launcher.share(len(grid.jobs))
         print_plan(grid.plan, grids.expected(grid, workers, threads))
         return
-    grids.run(grid, launcher.launch, launcher.composer, fail_fast=settings.fail_fast)
+    try:
+        grids.run(grid, launcher.launch, launcher.composer, fail_fast=settings.fail_fast)
+    finally:
+        _report(settings.root, renew=bool(grid.jobs))
 
 
 def sweep_file(path: str, overrides: Sequence[str], launcher: Launcher, *, dry_run: bool = False) -> None:
@@ -131,8 +139,27 @@ def _search(path: str, overrides: Sequence[str], sweep: Any, launcher: Launcher)
             raise
         for trial in trials:
             _tell(search, settings.root, trial.number, _name(grid, trial.overrides))
+    _report(settings.root)
     if failed:
         raise RunFailed(f"{failed} rounds of trials had one that failed")
+
+
+def _report(root: str, *, renew: bool = True) -> None:
+    """Write the report of all that is below ``root`` and print its answer; what is there already is only named."""
+    page = Path(root) / "report" / "index.html"
+    if renew or not page.exists():
+        from simclr.report import write
+        from simclr.report.__main__ import show
+
+        try:
+            written = write(root)
+        except OSError as error:
+            log.warning("the report cannot be written: %s", one_line(error))
+            return
+        if written.page is None:
+            return
+        show(written, Console(highlight=False))
+    print(f"report {page}", flush=True)
 
 
 def _name(grid: Grid, overrides: Sequence[str]) -> str:

@@ -60,7 +60,7 @@ class Watch:
         self._thread.join()
 
     def conclude(self) -> int:
-        """Print the results, the counts and how to rerun what did not end well; the number of those."""
+        """Print the counts, and how to rerun what did not end well; the number of those."""
         self._over.set()
         self._thread.join()
         self._look(lambda _: None)
@@ -69,7 +69,6 @@ class Watch:
         counts = Counter(each.doing for each in self._known.values())
         told = [f"{count} {doing.value}" for doing in Doing if (count := counts[doing])]
         before = [f"{count} {state.value}" for state, count in plan.counts.items() if state not in LEFT]
-        console.print(_results(self._grid))
         console.print(
             f"{len(plan.cells)} cells: {', '.join([*told, *before])}; {duration(time.time() - self._begun)}",
             markup=False,
@@ -78,7 +77,9 @@ class Watch:
         overrides = {each.name: each.overrides for each in plan.cells}
         for each in bad:
             console.print(f"{each.doing.value}: {each.name}: {each.detail or 'not begun'}", markup=False)
-            console.print(f"  python run.py {shlex.join(overrides[each.name])}", markup=False)
+            console.print(f"  again: python run.py {shlex.join(overrides[each.name])}", markup=False)
+            if each.log:
+                console.print(f"  log:   {each.log}", markup=False)
         return len(bad)
 
     def _follow(self) -> None:
@@ -118,7 +119,7 @@ class Watch:
         if now.doing is Doing.FINISHED:
             text = f"finished, test accuracy {now.accuracy:.3f} ({over} of {len(self._known)})"
         elif now.doing is Doing.FAILED:
-            text = f"FAILED: {now.detail} ({result.folder(self._grid.root, now.name) / 'result.json'})"
+            text = f"FAILED: {now.detail}; log: {now.log or 'none'}"
         elif now.doing is Doing.RUNNING:
             text = f"{now.detail}, by {now.worker}"
         else:
@@ -155,26 +156,6 @@ _ORDER = (Doing.RUNNING, Doing.WAITING, Doing.FAILED, Doing.ORPHANED, Doing.PLAN
 
 def _urgency(each: Status) -> int:
     return _ORDER.index(each.doing)
-
-
-def _results(grid: Grid) -> Table:
-    """Every finished cell of the grid with its accuracy beside the baselines."""
-    table = Table(title="test accuracy, with its 95 % interval", box=None, pad_edge=False)
-    for name in ("cell", "accuracy", "interval", "before training", "raw pixels"):
-        table.add_column(name, overflow="fold", justify="left" if name == "cell" else "right")
-    wanted = {each.name for each in grid.plan.cells}
-    for path, record in result.records(grid.root):
-        if path.parent.name in wanted and record["status"] == "finished":
-            accuracy, baselines = record["probe"]["test_accuracy"], record["baselines"]
-            low, high = accuracy["ci95"]
-            table.add_row(
-                escape(path.parent.name),
-                f"{accuracy['mean']:.3f}",
-                f"{low:.3f} to {high:.3f}",
-                f"{baselines['untrained']['mean']:.3f}",
-                f"{baselines['pixels']['mean']:.3f}",
-            )
-    return table
 
 
 def print_status(root: str | Path, cells: list[Status]) -> None:

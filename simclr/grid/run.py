@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import math
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -205,6 +206,9 @@ def run_job(path: Path) -> None:
     """
     job = json.loads(path.read_bytes())
     stop = path.with_name(STOP)
+    if sys.stderr.isatty():  # where there is a live table, which lines from elsewhere would tear; the log file has them
+        for handler in [each for each in logging.getLogger().handlers if type(each) is logging.StreamHandler]:
+            logging.getLogger().removeHandler(handler)
     others = [path.with_name(name) for name in job["others"]]
     failed = 0
     with _stopping_when_asked(stop):

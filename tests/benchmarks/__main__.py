@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simclr import machine
-from tests.benchmarks import memory, monitor, reuse, start, step
+from tests.benchmarks import memory, monitor, report, reuse, start, step
 
 # Memory first: a child's peak counts what its parent held when it was forked.
 BENCHMARKS = {
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "step": step.measure,
     "monitor": monitor.measure,
     "reuse": reuse.measure,
+    "report": report.measure,
 }
 
 

@@ -1,0 +1,172 @@
+"""Cells that differ in nothing but the seed are one group: the unit that a report speaks of.
+
+What two groups differ in is an *axis*. Head and layer have their own place in every table and picture; the others
+(temperature, augmentation, label fraction, ...) together are a *setting*.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from simclr.config import Config, Decides, settings
+from simclr.report.records import CellRecord
+
+OWN_PLACE = ("head.name", "probe.layer")
+FORWARD = ("encoder", "dense_1", "relu_1", "dense_2", "relu_2", "projection")
+HEADS = ("two_relu", "one_relu", "zero_relu", "none")
+HEAD_WORDS = {
+    "two_relu": "two ReLU layers",
+    "one_relu": "one ReLU layer",
+    "zero_relu": "a linear head",
+    "none": "no head",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells of one configuration, one per seed, in order of the seed."""
+
+    cells: tuple[CellRecord, ...]
+    settings: dict[str, Any]
+
+    @property
+    def first(self) -> CellRecord:
+        return self.cells[0]
+
+    @property
+    def head(self) -> str:
+        return self.first.head
+
+    @property
+    def layer(self) -> str:
+        return self.first.layer
+
+    @property
+    def index(self) -> int | None:
+        """The layer's place in the model, counted from its end; None for a stage inside the encoder."""
+        index = self.first.get("cell.layer.index")
+        return index if isinstance(index, int) else None
+
+    @property
+    def probe(self) -> str:
+        return str(self.first.get("cell.probe", "linear"))
+
+    @property
+    def data(self) -> str:
+        return str(self.first.get("cell.data"))
+
+    @property
+    def label_fraction(self) -> float:
+        return float(self.first.get("cell.label_fraction", 1.0))
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(cell.seed for cell in self.cells)
+
+    @property
+    def words(self) -> str:
+        """As it is said in a sentence: ``two_relu probed at relu_1``."""
+        return f"{self.head} probed at {self.layer}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The groups of a root, and the axes along which they differ besides head, layer and seed."""
+
+    groups: tuple[Group, ...]
+    axes: tuple[str, ...]
+
+    def setting(self, group: Group, without: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
+        """Where a group stands on every axis, but those to be left out."""
+        left_out = set(without)
+        return tuple((axis, shown(group.settings.get(axis))) for axis in self.axes if axis not in left_out)
+
+    def label(self, group: Group) -> str:
+        """A group's name in this grid: head, layer, and its place on every axis."""
+        return ", ".join([f"{group.head} / {group.layer}", *(f"{key}={value}" for key, value in self.setting(group))])
+
+
+def group(cells: Sequence[CellRecord]) -> Grid:
+    """Put cells that differ in nothing but the seed together.
+
+    Of two cells with the same seed in a group (the same configuration under another name) the later one counts.
+    """
+    unmeasured = {key for key, field, _ in settings(Config) if field.metadata["decides"] is Decides.NOTHING}
+    together: dict[str, dict[int, CellRecord]] = defaultdict(dict)
+    identities: dict[str, dict[str, Any]] = {}
+    for cell in sorted(cells, key=lambda cell: str(cell.get("finished", ""))):
+        identity = _identity(cell, unmeasured)
+        digest = json.dumps(identity, sort_keys=True, default=str)
+        together[digest][cell.seed] = cell
+        identities[digest] = identity
+    groups = [
+        Group(tuple(by_seed[seed] for seed in sorted(by_seed)), identities[digest])
+        for digest, by_seed in together.items()
+    ]
+    axes = _axes([each.settings for each in groups])
+    order = sorted(groups, key=lambda each: (shown(each.settings.get("data.name")), *_place(each), each.first.name))
+    return Grid(tuple(order), axes)
+
+
+def layer_order(layer: str) -> tuple[int, str]:
+    """Sorts layers as an image passes them: the encoder's stages, the encoder, the head."""
+    if layer.startswith("stage_"):
+        return (-100 + int(layer[6:]) if layer[6:].isdigit() else -1, layer)
+    return (FORWARD.index(layer) if layer in FORWARD else len(FORWARD), layer)
+
+
+def head_order(head: str) -> tuple[int, str]:
+    """Sorts heads from the deepest to none, and those that are not known after them."""
+    return (HEADS.index(head) if head in HEADS else len(HEADS), head)
+
+
+def shown(value: Any) -> str:
+    """A setting's value as it is typed."""
+    if isinstance(value, list):
+        return "[" + ",".join(shown(item) for item in value) + "]"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _place(each: Group) -> tuple[Any, ...]:
+    return (head_order(each.head), layer_order(each.layer))
+
+
+def _identity(cell: CellRecord, unmeasured: set[str]) -> dict[str, Any]:
+    """Everything that the cell's numbers depend on, but the seed."""
+    identity = {key: value for key, value in cell.settings.items() if key not in unmeasured and key != "seed"}
+    identity["data.name"] = cell.get("cell.data")
+    identity["data.digest"] = cell.get("data.digest", "")
+    identity["head.name"] = cell.head
+    identity["probe.layer"] = cell.layer
+    return identity
+
+
+def _axes(all_settings: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The settings that differ, without those that only follow from a named choice (``encoder.widths``)."""
+    values: dict[str, list[str]] = {
+        key: [shown(each.get(key)) for each in all_settings]
+        for key in sorted({key for each in all_settings for key in each})
+    }
+    differ = {key: column for key, column in values.items() if len(set(column)) > 1 and key not in OWN_PLACE}
+    axes = []
+    for key, column in differ.items():
+        section = key.partition(".")[0]
+        causes = [f"{section}.name", "data.name", "head.name", "augment.name", "encoder.name"]
+        if not any(cause != key and cause in values and _follows(column, values[cause]) for cause in causes):
+            axes.append(key)
+    return tuple(axes)
+
+
+def _follows(column: list[str], cause: list[str]) -> bool:
+    """Whether each value of the cause goes with one value of the column alone (and the cause is not constant)."""
+    seen: dict[str, str] = {}
+    return len(set(cause)) > 1 and all(
+        seen.setdefault(cause_value, value) == value for cause_value, value in zip(cause, column, strict=True)
+    )

@@ -1,0 +1,91 @@
+"""What the pictures look at: a panel, and within it the setting that the best group belongs to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from simclr.report.groups import Grid, Group, head_order, layer_order
+from simclr.report.palette import Theme
+from simclr.report.statistics import Panel, Standing
+
+Setting = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Something to look at: a name for its files, a title, how to read it, and how it is drawn on a ground."""
+
+    name: str
+    title: str
+    reading: str
+    draw: Callable[[Theme], Figure]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A grid as its pictures see it."""
+
+    root: Path
+    grid: Grid
+    panels: tuple[Panel, ...]
+
+    @property
+    def panel(self) -> Panel:
+        return self.panels[0]
+
+    @property
+    def best(self) -> Standing:
+        return self.panel.standings[0]
+
+    @cached_property
+    def by_setting(self) -> dict[Setting, list[Standing]]:
+        """The panel's standings by their place on the axes other than head and layer, the best setting first."""
+        places = {id(each): self.grid.setting(each.group) for each in self.panel.standings}
+        constant = set.intersection(*map(set, places.values()))
+        found: dict[Setting, list[Standing]] = defaultdict(list)
+        for standing in self.panel.standings:
+            found[tuple(each for each in places[id(standing)] if each not in constant)].append(standing)
+        return dict(found)
+
+    @cached_property
+    def setting(self) -> Setting:
+        """The one in focus; empty where there is but one."""
+        return next(iter(self.by_setting))
+
+    @cached_property
+    def focus(self) -> list[Standing]:
+        """The best group and those that differ from it in head and layer only."""
+        return self.by_setting[self.setting]
+
+    @cached_property
+    def heads(self) -> list[str]:
+        return sorted({each.group.head for each in self.focus}, key=head_order)
+
+    @cached_property
+    def layers(self) -> list[str]:
+        return sorted({each.group.layer for each in self.focus}, key=layer_order)
+
+    def of_head(self, head: str) -> list[Standing]:
+        """The standings in focus that have this head, in the order in which an image passes their layers."""
+        own = [each for each in self.focus if each.group.head == head]
+        return sorted(own, key=lambda each: layer_order(each.group.layer))
+
+    def pretrainings(self) -> list[tuple[str, Group, str]]:
+        """Head, a group, and key of each pretraining in focus, once."""
+        seen: dict[str, tuple[str, Group, str]] = {}
+        for standing in self.focus:
+            for cell in standing.group.cells:
+                if cell.key and Path(cell.key).name == cell.key:
+                    seen.setdefault(cell.key, (standing.group.head, standing.group, cell.key))
+        return sorted(seen.values(), key=lambda each: head_order(each[0]))
+
+    def where(self) -> str:
+        """A clause for captions: which setting is shown, where there are several."""
+        words = ", ".join(f"{key}={value}" for key, value in self.setting)
+        return f" Shown: {words}, the setting of the best cell." if len(self.by_setting) > 1 else ""

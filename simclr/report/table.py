@@ -1,0 +1,279 @@
+"""The table: one row per group, in Markdown, LaTeX, on the terminal and on the page; and one row per cell as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from simclr.report import documents
+from simclr.report.answer import MINUS, signed, with_interval
+from simclr.report.groups import Grid, shown
+from simclr.report.records import CellRecord, Findings
+from simclr.report.statistics import Difference, Panel, Standing
+
+NOTE = (
+    "Accuracy: mean over seeds and label subsets, with a 95 % interval over seeds, labels and test images. Gains are "
+    "paired, over the same subsets and images; n.s.: within noise (Holm, 5 % over the grid). P(best) and ranks: from "
+    "the joint distribution of all means."
+)
+ABSENT = "\u2013"
+MOST_ROWS = 40
+"""On a terminal."""
+SUPERVISED = {"supervised_subset": "supervised, same labels", "supervised_all": "supervised, all labels"}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One entry: what is shown, and the number or name that it is sorted by."""
+
+    text: str
+    order: float | str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading, what stands below it for a group, and whether that is a number."""
+
+    heading: str
+    field: Callable[[Standing], Field]
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings and rows, for whatever shows them."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Field, ...], ...]
+    standings: tuple[Standing, ...]
+    notes: tuple[str, ...]
+
+
+def build(grid: Grid, panels: Sequence[Panel]) -> Table:
+    """The table of all groups, panel by panel, the best first."""
+    standings = tuple(standing for panel in panels for standing in panel.standings)
+    columns = [
+        Column("head", lambda each: _name(each.group.head), numeric=False),
+        Column("layer", lambda each: _name(_layer(each)), numeric=False),
+        *(_axis(axis, grid) for axis in grid.axes),
+        Column("accuracy", lambda each: Field(with_interval(each.accuracy), each.accuracy.mean)),
+        Column("over untrained", lambda each: _gain(each.over_untrained)),
+        Column("over pixels", lambda each: _gain(each.over_pixels)),
+    ]
+    if any(len(panel.compared()) > 1 for panel in panels):
+        columns.append(Column("P(best)", lambda each: _chance(each.best)))
+        columns.append(Column("rank", lambda each: _ranks(each.ranks)))
+    columns.append(Column("seeds", lambda each: _count(len(each.group.seeds))))
+    columns += [_supervised(name) for name in SUPERVISED if any(_supervised_mean(each, name) for each in standings)]
+    notes = [NOTE]
+    if any(documents.reported(each.group) for each in standings):
+        columns.append(Column("documents*", lambda each: _name(documents.reported(each.group))))
+        notes.append(f"* {documents.footnote(grid.groups)}")
+    rows = tuple(tuple(column.field(each) for column in columns) for each in standings)
+    return Table(tuple(columns), rows, standings, tuple(notes))
+
+
+def markdown(table: Table) -> str:
+    """As GitHub's Markdown."""
+    lines = [
+        _pipes(column.heading for column in table.columns),
+        _pipes("--:" if column.numeric else "---" for column in table.columns),
+        *(_pipes(field.text for field in row) for row in table.rows),
+    ]
+    return "\n".join([*lines, "", *(_markdown(note) + "\n" for note in table.notes)])
+
+
+def latex(table: Table) -> str:
+    """As LaTeX for the booktabs package."""
+    kinds = "".join("r" if column.numeric else "l" for column in table.columns)
+    heading = " & ".join(_latex(column.heading) for column in table.columns)
+    rows = [" & ".join(_latex(field.text) for field in row) + r" \\" for row in table.rows]
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            rf"\begin{{tabular}}{{{kinds}}}",
+            r"\toprule",
+            heading + r" \\",
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+            *(rf"\par\smallskip{{\footnotesize {_latex(note)}}}" for note in table.notes),
+            "",
+        ]
+    )
+
+
+def terminal(table: Table, width: int) -> RichTable:
+    """For rich, the first rows, and as many columns as a terminal of that width has room for."""
+    kept = [place for place, column in enumerate(table.columns) if column.heading not in _left_out(table, width)]
+    missing = [column.heading for place, column in enumerate(table.columns) if place not in kept]
+    more = [f"the first {MOST_ROWS} of {len(table.rows)} groups"] if len(table.rows) > MOST_ROWS else []
+    more += [f"{', '.join(missing)}: in table.md and on the page"] if missing else []
+    rich = RichTable(box=SIMPLE_HEAD, caption="; ".join(more) or None, caption_justify="left")
+    for place in kept:
+        column = table.columns[place]
+        rich.add_column(column.heading, justify="right" if column.numeric else "left", no_wrap=True)
+    for row in table.rows[:MOST_ROWS]:
+        rich.add_row(*(Text(row[place].text) for place in kept))
+    return rich
+
+
+def _left_out(table: Table, width: int) -> list[str]:
+    """The headings that a terminal can do without, as many as are needed."""
+    widths = {
+        column.heading: max([len(column.heading), *(len(row[place].text) for row in table.rows[:MOST_ROWS])]) + 3
+        for place, column in enumerate(table.columns)
+    }
+    dispensable = ["documents*", "rank", "seeds", "P(best)", *SUPERVISED.values()]
+    left_out: list[str] = []
+    for heading in dispensable:
+        if sum(widths.values()) > width and heading in widths:
+            del widths[heading]
+            left_out.append(heading)
+    return left_out
+
+
+CSV_FIELDS = {
+    "data": "cell.data",
+    "encoder": "cell.encoder",
+    "head": "cell.head",
+    "layer": "cell.layer.name",
+    "layer_index": "cell.layer.index",
+    "layer_width": "cell.layer.width",
+    "probe": "cell.probe",
+    "label_fraction": "cell.label_fraction",
+    "seed": "cell.seed",
+    "test_accuracy": "probe.test_accuracy.mean",
+    "test_accuracy_std": "probe.test_accuracy.std",
+    "validation_accuracy": "probe.validation_accuracy.mean",
+    "train_accuracy": "probe.train_accuracy.mean",
+    "untrained": "baselines.untrained.mean",
+    "pixels": "baselines.pixels.mean",
+    "supervised_subset": "baselines.supervised_subset.mean",
+    "supervised_all": "baselines.supervised_all.mean",
+    "alignment": "representation.alignment",
+    "uniformity": "representation.uniformity",
+    "effective_rank": "representation.effective_rank",
+    "knn_accuracy": "representation.knn_accuracy",
+    "pretraining_key": "pretraining.key",
+    "pretraining_reused": "pretraining.reused",
+    "epochs": "pretraining.epochs",
+    "steps": "pretraining.steps",
+    "loss": "pretraining.loss",
+    "contrastive_accuracy": "pretraining.contrastive_accuracy",
+    "pretraining_seconds": "pretraining.seconds",
+    "images_per_second": "pretraining.images_per_second",
+    "seconds": "seconds",
+    "started": "started",
+    "finished": "finished",
+    "simclr": "versions.simclr",
+    "tensorflow": "versions.tensorflow",
+}
+
+
+def cells_csv(grid: Grid, findings: Findings) -> str:
+    """One row per cell: identity, every number, and the axes of the grid; what did not finish has its reason."""
+    axes = [axis for axis in grid.axes if axis not in CSV_FIELDS]
+    bounds = ("test_accuracy_low", "test_accuracy_high")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["cell", "status", "reason", *CSV_FIELDS, *bounds, *axes])
+    for cell in findings.cells:
+        values = ["" if (value := cell.get(path)) is None else value for path in CSV_FIELDS.values()]
+        writer.writerow(
+            [cell.name, "finished", "", *values, *_ci95(cell), *(shown(cell.settings.get(a)) for a in axes)]
+        )
+    empty = [""] * (len(CSV_FIELDS) + len(bounds) + len(axes))
+    for left in findings.left_out:
+        writer.writerow([left.name, left.state, left.reason, *empty])
+    return text.getvalue()
+
+
+def _ci95(cell: CellRecord) -> list[str]:
+    bounds = cell.get("probe.test_accuracy.ci95")
+    return [str(bound) for bound in bounds] if isinstance(bounds, list) and len(bounds) == 2 else ["", ""]
+
+
+def _pipes(entries: object) -> str:
+    assert hasattr(entries, "__iter__")
+    return "| " + " | ".join(str(entry).replace("|", "\\|").replace("\n", " ") for entry in entries) + " |"
+
+
+def _markdown(note: str) -> str:
+    return note.replace("*", "\\*")
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", MINUS: "$-$", ABSENT: "--", "<": "$<$", ">": "$>$",
+    "|": r"\textbar{}",
+}  # fmt: skip
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def _name(text: str) -> Field:
+    return Field(text, text)
+
+
+def _count(count: int) -> Field:
+    return Field(str(count), count)
+
+
+def _layer(standing: Standing) -> str:
+    index = standing.group.index
+    return standing.group.layer if index is None else f"{standing.group.layer} ({index})"
+
+
+def _axis(axis: str, grid: Grid) -> Column:
+    def field(standing: Standing) -> Field:
+        value = standing.group.settings.get(axis)
+        return Field(shown(value), float(value) if _is_number(value) else shown(value))
+
+    return Column(axis, field, numeric=all(_is_number(group.settings.get(axis)) for group in grid.groups))
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _gain(difference: Difference | None) -> Field:
+    if difference is None:
+        return Field(ABSENT, -2.0)
+    return Field(signed(difference).partition(" ")[0] + ("" if difference.real else " n.s."), difference.mean)
+
+
+def _chance(chance: float | None) -> Field:
+    return Field(ABSENT, -1.0) if chance is None else Field(f"{chance:.2f}", chance)
+
+
+def _ranks(ranks: tuple[int, int] | None) -> Field:
+    if ranks is None:
+        return Field(ABSENT, float("inf"))
+    low, high = ranks
+    return Field(str(low) if low == high else f"{low}{ABSENT}{high}", low + high / 1e6)
+
+
+def _supervised_mean(standing: Standing, name: str) -> float | None:
+    found = [cell.get(f"baselines.{name}.mean") for cell in standing.group.cells]
+    known = [float(value) for value in found if _is_number(value)]
+    return sum(known) / len(known) if known else None
+
+
+def _supervised(name: str) -> Column:
+    def field(standing: Standing) -> Field:
+        mean = _supervised_mean(standing, name)
+        return Field(ABSENT, -1.0) if mean is None else Field(f"{mean:.3f}", mean)
+
+    return Column(SUPERVISED[name], field)

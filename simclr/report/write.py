@@ -1,0 +1,92 @@
+"""From a root to its report, step by step."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+from simclr.files import write_whole
+from simclr.report.answer import Answer, answers
+from simclr.report.groups import group
+from simclr.report.records import Findings, read
+from simclr.report.statistics import panels
+from simclr.report.table import Table, build, cells_csv, latex, markdown
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        page: ``index.html``; None where no cell has finished, and nothing was written.
+        answers: the answer in words, one per set of comparable cells.
+        table: one row per group of cells.
+        findings: the cells that it is about, and what was left out.
+    """
+
+    page: Path | None
+    answers: tuple[Answer, ...]
+    table: Table | None
+    findings: Findings
+
+
+def write(root: str | Path) -> Report:
+    """Write ``<root>/report/``: ``index.html``, ``table.md``, ``table.tex``, ``cells.csv`` and the pictures.
+
+    Args:
+        root: as given to the runs.
+
+    Returns:
+        What was written; its ``page`` is None where no cell has finished.
+    """
+    findings = read(root)
+    if not findings.cells:
+        return Report(None, (), None, findings)
+    # Matrices are small here: on a machine where a grid still runs, threads cost more than they save.
+    with threadpool_limits(1):
+        return _write(findings)
+
+
+def _write(findings: Findings) -> Report:
+    grid = group(findings.cells)
+    compared = panels(grid.groups)
+    words = answers(grid, compared, findings)
+    table = build(grid, compared)
+
+    from simclr.report.page import render
+    from simclr.report.pictures import draw_all
+    from simclr.report.scene import Scene
+
+    drawn = list(draw_all(Scene(findings.root, grid, tuple(compared))))
+    folder = findings.root / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        "table.md": _answer_lines(words) + markdown(table),
+        "table.tex": latex(table),
+        "cells.csv": cells_csv(grid, findings),
+        "index.html": render(words, table, drawn, findings),
+    }
+    pictures = {
+        f"{each.picture.name}{'' if theme == 'light' else f'-{theme}'}.png": png
+        for each in drawn
+        for theme, png in each.png.items()
+    }
+    for name, png in pictures.items():
+        write_whole(folder / name, png)
+    for name, text in files.items():
+        write_whole(folder / name, text.encode("utf-8", "replace"))
+    for stale in set(folder.glob("*.png")) - {folder / name for name in pictures}:
+        stale.unlink(missing_ok=True)
+    return Report(folder / "index.html", tuple(words), table, findings)
+
+
+def _answer_lines(words: list[Answer]) -> str:
+    lines = []
+    for answer in words:
+        lines += [f"**{answer.title}.** {answer.headline}", *(f"- {sentence}" for sentence in answer.sentences), ""]
+    return "\n".join(line.replace("_", "\\_") for line in lines) + "\n"
