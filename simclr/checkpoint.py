@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ class Checkpoint:
         """
         parts = {"network": self.network, "optimizer": self.optimizer, "means": self.means}
         arrays = {f"{part}/{number:05}": each for part, some in parts.items() for number, each in enumerate(some)}
-        facts = json.dumps({"step": self.step, "history": self.history, "seconds": self.seconds})
+        counts = {part: len(some) for part, some in parts.items()}
+        facts = json.dumps({"step": self.step, "history": self.history, "seconds": self.seconds, "arrays": counts})
         with whole_file(path) as file:
             np.savez(file, facts=np.frombuffer(facts.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
 
@@ -58,15 +60,23 @@ class Checkpoint:
             Damaged: it cannot be read, or not all of it (each array has a checksum in the file).
         """
         try:
+            with zipfile.ZipFile(path) as archive:
+                # NumPy reads no further than an array's header says, and so not always to where its checksum is.
+                if archive.testzip() is not None:
+                    raise Damaged(f"{path.name} has changed since it was written")
             with np.load(path, allow_pickle=False) as arrays:
                 parts: dict[str, Arrays] = {"network": [], "optimizer": [], "means": []}
                 for name in sorted(set(arrays.files) - {"facts"}):
                     parts[name.partition("/")[0]].append(arrays[name])
                 facts = json.loads(arrays["facts"].tobytes())
+            if facts["arrays"] != {part: len(some) for part, some in parts.items()}:
+                raise Damaged(f"{path.name} does not hold all of its arrays")
             return cls(
                 step=int(facts["step"]), history=list(facts["history"]), seconds=float(facts["seconds"]), **parts
             )
         except FileNotFoundError:
             return None
+        except Damaged:
+            raise
         except Exception as error:  # a zip file with a bit changed raises almost anything
             raise Damaged(f"{path.name} cannot be read") from error

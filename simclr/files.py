@@ -63,7 +63,11 @@ def seal(folder: Path, files: Sequence[str], facts: Mapping[str, Any]) -> dict[s
     """
     sums = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in files}
     manifest = {**facts, "files": sums}
+    # What the manifest itself says is checked as well; through JSON and back, so that it is what a reader will have.
+    manifest = json.loads(json.dumps(manifest, allow_nan=False))
+    manifest["seal"] = _seal_of(manifest)
     write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1, allow_nan=False) + "\n").encode())
+    del manifest["seal"]
     return manifest
 
 
@@ -86,8 +90,11 @@ def sealed(folder: Path, *, verify: bool = True) -> dict[str, Any] | None:
     try:
         manifest: Any = json.loads(content)
         sums = {str(name): (int(each["bytes"]), str(each["sha256"])) for name, each in manifest["files"].items()}
+        changed = manifest.pop("seal") != _seal_of(manifest)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(f"{MANIFEST} cannot be read") from error
+    if changed:
+        raise Damaged(f"{MANIFEST} has changed since it was written")
     for name, (size, checksum) in sums.items() if verify else ():
         try:
             actual = (folder / name).stat().st_size
@@ -98,6 +105,10 @@ def sealed(folder: Path, *, verify: bool = True) -> dict[str, Any] | None:
             found = f"has {actual:,} bytes, not {size:,}" if actual != size else "has changed since it was written"
             raise Damaged(f"{name} {found}")
     return dict(manifest)
+
+
+def _seal_of(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def set_aside(folder: Path) -> Path:

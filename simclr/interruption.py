@@ -27,7 +27,9 @@ class Pending:
             KeyboardInterrupt: for Ctrl-C.
             SystemExit: with code 143 for any other, unless a handler was installed for it, which is called.
         """
-        number = self.signal
+        self._act(self.signal)
+
+    def _act(self, number: int | None) -> NoReturn:
         handler = self._handlers.get(number or 0)
         if callable(handler):
             handler(number, None)
@@ -50,7 +52,7 @@ def deferred() -> Iterator[Pending]:
 
     def note(number: int, _: object) -> None:
         if pending.signal is not None:
-            pending.stop()
+            pending._act(number)
         pending.signal = number
 
     for name in _NAMES:

@@ -97,7 +97,7 @@ class Run(keras.callbacks.Callback):  # type: ignore[misc]
                     network=[each.numpy() for each in self._parts["network"]],
                     optimizer=[each.numpy() for each in self._parts["optimizer"]],
                     means=[each.numpy() for each in self._means],
-                    history=self.history,
+                    history=list(self.history),
                     seconds=self.seconds,
                 )
             )

@@ -1,0 +1,162 @@
+"""The W&B client: how it is started, what it is told to do and not to do, and how long anyone waits for it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import netrc
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from simclr.errors import one_line
+
+if TYPE_CHECKING:
+    import wandb
+
+log = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long, in seconds, to wait for a server: for a run to begin, for an answer, for the last upload."""
+
+    begin: float = 15.0
+    answer: float = 10.0
+    finish: float = 25.0
+
+
+def within(seconds: float, act: Callable[[], Value], progress: Callable[[], Any] | None = None) -> Value:
+    """What a call returns or raises, unless it takes longer, or as long as its progress changes.
+
+    Raises:
+        TimeoutError: it does. It is left behind in its thread, which keeps no process alive.
+    """
+    ended: dict[str, Any] = {}
+
+    def run() -> None:
+        try:
+            ended["value"] = act()
+        except BaseException as error:
+            ended["error"] = error
+
+    thread = threading.Thread(target=run, name="wandb call", daemon=True)
+    thread.start()
+    seen, now = None, progress and progress()
+    while thread.is_alive() and (now != seen or seen is None):
+        thread.join(seconds)
+        if progress is None:
+            break
+        seen, now = now, progress()
+    if thread.is_alive():
+        raise TimeoutError(f"no answer within {seconds:.0f} s")
+    if "error" in ended:
+        error = ended["error"]
+        raise error if isinstance(error, Exception) else RuntimeError(one_line(error))
+    return ended["value"]
+
+
+def reason(error: BaseException) -> str:
+    """An error as part of a line."""
+    return one_line(error)[:200]
+
+
+def prepare_environment(folder: Path) -> None:
+    """What the client's process reads when it starts: its caches lie with our files, and it reports to nobody else."""
+    for name, value in (
+        ("WANDB_DATA_DIR", folder / "data"),
+        ("WANDB_CACHE_DIR", folder / "cache"),
+        ("WANDB_ERROR_REPORTING", "false"),
+    ):
+        os.environ.setdefault(name, str(value))
+
+
+def set_up() -> None:
+    """Start the client's process."""
+    import wandb
+
+    wandb.setup(wandb.Settings(silent=True, quiet=True))
+
+
+def resolve_mode(wanted: str) -> str:
+    """``auto`` is what WANDB_MODE says, else online where a key is configured; without a key nothing is online."""
+    import wandb
+
+    given = os.environ.get("WANDB_MODE", "") if wanted == "auto" else wanted
+    if given in ("offline", "disabled", "dryrun"):
+        return "offline" if given == "dryrun" else given
+    known = wandb.setup().settings
+    if known.api_key or known.identity_token_file or _key_in_netrc(known.base_url):
+        return "online"
+    if given == "online":
+        log.warning("W&B: no key is configured (`wandb login`), so the run is kept offline")
+    return "offline"
+
+
+def _key_in_netrc(url: str) -> bool:
+    path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+    try:
+        return netrc.netrc(path).authenticators(urlsplit(url).netloc) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def run_settings(patience: Patience, stop: Callable[[], None]) -> wandb.Settings:
+    """A run that is silent, waits no longer than patience lasts, and takes nothing along that it was not given."""
+    import wandb
+
+    return wandb.Settings(
+        silent=True,
+        quiet=True,
+        console="off",
+        init_timeout=patience.begin,
+        finish_timeout=patience.finish,
+        finish_timeout_raises=True,
+        stop_fn=stop,
+        disable_code=True,
+        # A remote's address may have a token in it, of which the client leaves out no more than the password.
+        disable_git=True,
+        # It writes down every SLURM_ variable of the environment, Slurm's token among them.
+        x_disable_meta=any(name.startswith("SLURM") for name in os.environ),
+    )
+
+
+def let_go(patience: Patience) -> None:
+    """End the client's process, which still holds a run that did not begin, unless others run there too."""
+    import wandb
+
+    if wandb.run is None:
+        try:
+            within(patience.answer, lambda: wandb.teardown(exit_code=1))
+            within(patience.answer, set_up)
+        except Exception as error:
+            log.debug("W&B: %s", reason(error))
+
+
+def api(patience: Patience) -> wandb.Api:
+    """What asks the server about other things than the run itself."""
+    import wandb
+
+    return wandb.Api(timeout=max(1, math.ceil(patience.answer)))
+
+
+def arrived(path: str, patience: Patience) -> None:
+    """See that the server has the run's end.
+
+    The client itself says nothing where the server refuses what it sends, as with a full quota or a withdrawn key.
+
+    Raises:
+        ConnectionError: it has not.
+    """
+    until = time.monotonic() + patience.answer / 2
+    while (state := api(patience).run(path).state) == "running":
+        if time.monotonic() > until:
+            raise ConnectionError(f"the server has the run as {state}, so it did not take all of it")
+        time.sleep(0.5)

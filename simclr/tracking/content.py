@@ -1,0 +1,109 @@
+"""What there is to say of a cell: its configuration, its numbers, its pictures, its predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simclr.config import Config, settings
+
+if TYPE_CHECKING:
+    import wandb
+
+MOST_ROWS = 10_000
+"""Test images in a table of predictions."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a cell's pictures are made of.
+
+    Attributes:
+        history: a row per epoch, as the pretraining's history has them.
+        features: (N, D), the probed representation of the test images.
+        views: (M, 2, H, W, C) in [0, 1], a few pairs of views as the network sees them.
+        names: of the N test images.
+    """
+
+    history: Sequence[Mapping[str, float]]
+    features: NDArray[Any]
+    views: NDArray[Any]
+    names: Sequence[str] = ()
+
+
+def configuration(config: Config) -> dict[str, Any]:
+    """The configuration under dotted keys, without what says only where and how a run is kept."""
+    return {key: value for key, _, value in settings(config) if key != "root" and not key.startswith("tracking.")}
+
+
+def accuracies(record: Mapping[str, Any]) -> dict[str, float]:
+    """What a cell is about: its test accuracy with its interval, and the two that it has to beat."""
+    accuracy, baselines = record["probe"]["test_accuracy"], record.get("baselines") or {}
+    low, high = accuracy["ci95"]
+    named = {
+        "probe/test_accuracy": accuracy["mean"],
+        "probe/test_accuracy_low": low,
+        "probe/test_accuracy_high": high,
+        **{f"probe/{name}_accuracy": baseline["mean"] for name, baseline in baselines.items()},
+    }
+    return {name: float(value) for name, value in named.items() if value is not None}
+
+
+def summary(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The rest of a record, for the run's summary."""
+    facts = {name: record.get(name) for name in ("status", "error", "seconds")}
+    for part, prefix in (("pretraining", "pretraining"), ("representation", "representation"), ("host", "host")):
+        facts.update({f"{prefix}/{name}": value for name, value in (record.get(part) or {}).items()})
+    for name, value in (record.get("probe") or {}).items():
+        if isinstance(value, Mapping) and "mean" in value and name != "test_accuracy":
+            facts[f"probe/{name}"] = value["mean"]
+    return {name: value for name, value in facts.items() if not isinstance(value, float) or math.isfinite(value)}
+
+
+def pictures(
+    record: Mapping[str, Any],
+    predictions: Mapping[str, NDArray[Any]] | None,
+    material: Material | None,
+    seed: int,
+) -> dict[str, Callable[[], Any]]:
+    """How to make each picture that there is something for, by name."""
+    from wandb import Image
+
+    from simclr import pictures as draw
+
+    probe = record.get("probe") or {}
+    made: dict[str, Callable[[], Any]] = {}
+    if probe.get("confusion"):
+        made["pictures/confusion"] = lambda: Image(draw.confusion(probe["confusion"], probe["classes"]))
+    if material is not None:
+        if material.history:
+            made["pictures/loss"] = lambda: Image(draw.loss_curve(material.history))
+        if len(material.views):
+            made["pictures/views"] = lambda: Image(draw.view_grid(material.views))
+        if probe and predictions is not None:
+            labels = predictions["labels"]
+            made["pictures/tsne"] = lambda: Image(draw.scatter(material.features, labels, probe["classes"], seed))
+    return made
+
+
+def table(predictions: Mapping[str, NDArray[Any]], classes: Sequence[str], names: Sequence[str]) -> wandb.Table:
+    """A row per test image: what it is, what most probes say, and how many of them are right."""
+    import wandb
+
+    labels = predictions["labels"][:MOST_ROWS]
+    columns: dict[str, list[Any]] = {
+        "image": [str(names[number]) if number < len(names) else str(number) for number in range(len(labels))],
+        "class": [classes[label] for label in labels],
+    }
+    for representation, given in predictions.items():
+        if representation != "labels":
+            said = np.atleast_2d(given)[:, : len(labels)]
+            votes = np.stack([(said == number).sum(axis=0) for number in range(len(classes))])
+            columns[representation] = [classes[number] for number in votes.argmax(axis=0)]
+            columns[f"{representation}, share right"] = [float(share) for share in (said == labels).mean(axis=0)]
+    return wandb.Table(columns=list(columns), data=[list(row) for row in zip(*columns.values(), strict=True)])
