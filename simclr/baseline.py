@@ -59,7 +59,7 @@ def pixel_baseline(config: Config, images: Images, subsets: Sequence[Positions],
             sealed(folder)
         except Damaged as damage:
             report(f"{folder}: {damage}: set aside as {set_aside(folder).name}, and measured again")
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
         train, test = (
             (pixel_features(images.train), images.train.labels),
             (pixel_features(images.test), images.test.labels),

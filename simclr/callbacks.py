@@ -156,6 +156,10 @@ class HistoryFile(keras.callbacks.Callback):  # type: ignore[misc]
         for row in epochs_before:
             self.on_epoch_end(int(row["epoch"]), {name: value for name, value in row.items() if name != "epoch"})
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch == 0:  # from the beginning, also where the state to go on from proved to be another network's
+            self._path.unlink(missing_ok=True)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         facts = {name: f"{value:.8g}" for name, value in (logs or {}).items() if name != "images_per_second"}
         row = {"epoch": epoch + 1, **facts}

@@ -47,8 +47,9 @@ class Checkpoint:
         """
         parts = {"network": self.network, "optimizer": self.optimizer, "means": self.means}
         arrays = {f"{part}/{number:05}": each for part, some in parts.items() for number, each in enumerate(some)}
-        counts = {part: len(some) for part, some in parts.items()}
-        facts = json.dumps({"step": self.step, "history": self.history, "seconds": self.seconds, "arrays": counts})
+        facts = json.dumps(
+            {"step": self.step, "history": self.history, "seconds": self.seconds, "arrays": list(arrays)}
+        )
         with whole_file(path) as file:
             np.savez(file, facts=np.frombuffer(facts.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
 
@@ -66,11 +67,11 @@ class Checkpoint:
                     raise Damaged(f"{path.name} has changed since it was written")
             with np.load(path, allow_pickle=False) as arrays:
                 parts: dict[str, Arrays] = {"network": [], "optimizer": [], "means": []}
-                for name in sorted(set(arrays.files) - {"facts"}):
-                    parts[name.partition("/")[0]].append(arrays[name])
                 facts = json.loads(arrays["facts"].tobytes())
-            if facts["arrays"] != {part: len(some) for part, some in parts.items()}:
-                raise Damaged(f"{path.name} does not hold all of its arrays")
+                if sorted(arrays.files) != sorted(["facts", *facts["arrays"]]):
+                    raise Damaged(f"{path.name} does not hold all of its arrays")
+                for name in facts["arrays"]:
+                    parts[name.partition("/")[0]].append(arrays[name])
             return cls(
                 step=int(facts["step"]), history=list(facts["history"]), seconds=float(facts["seconds"]), **parts
             )

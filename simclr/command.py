@@ -26,7 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from simclr import experiment
+from simclr import agent, experiment
 from simclr.cell import ImpossibleCell
 from simclr.config import Config, resolve, settings
 from simclr.errors import InvalidInput, RunFailed, one_line, suggestion
@@ -58,6 +58,7 @@ def main(task: Callable[[], Any]) -> int:
     arguments = sys.argv[1:]
     code = FINISHED
     try:
+        arguments = agent.overrides(arguments, os.environ)
         sys.argv[1:] = arguments = _with_dry_run(_with_recorded_cell(arguments))
         task()
     except InvalidInput as error:
@@ -115,7 +116,7 @@ class CheckBeforeStart(Callback):  # type: ignore[misc]
             except ImpossibleCell:
                 if typed.on_invalid == "error":
                     raise
-        except InvalidInput as error:
+        except (InvalidInput, RunFailed) as error:
             _exit_with(error)
 
 

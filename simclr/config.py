@@ -196,6 +196,13 @@ class TrackingConfig:
 
 
 @dataclass
+class StoreConfig:
+    """Where else than below ``root`` pretrained networks are kept and looked for."""
+
+    remote: str = setting("none", NOTHING, OneOf(("none", "wandb")))
+
+
+@dataclass
 class Config:
     """A cell: one pretraining seen through one probe."""
 
@@ -207,6 +214,7 @@ class Config:
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
     seed: int = setting(0, WEIGHTS, Range(0, 2**31 - 1))
     on_invalid: str = setting("error", NOTHING, OneOf(("error", "skip")))
     rerun: bool = setting(False, NOTHING)

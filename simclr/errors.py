@@ -26,8 +26,8 @@ class StoppedEarly(Exception):
     """A search has seen enough of a cell; says why. The cell is recorded as skipped."""
 
 
-def one_line(error: BaseException) -> str:
-    """An exception's message without line breaks or runs of spaces, its type's name where it has none."""
+def one_line(error: BaseException | str) -> str:
+    """A message without line breaks or runs of spaces; of an exception without one, the name of its type."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

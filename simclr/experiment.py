@@ -5,6 +5,7 @@ Nothing here imports TensorFlow until a network is needed: a configuration is ch
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import tempfile
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig
+from threadpoolctl import threadpool_limits
 
-from simclr import data, machine, pretrained, result
+from simclr import agents, data, machine, pretrained, result, store, tracking
 from simclr.cell import (
     Cell,
     ImpossibleCell,
@@ -29,13 +31,16 @@ from simclr.errors import InvalidInput, RunFailed, StoppedEarly, one_line
 from simclr.files import now
 from simclr.labels import labels_per_class
 from simclr.presence import Presence
+from simclr.remote import Remote
 from simclr.session import Session
 from simclr.status import PROGRESS
 from simclr.store.explain import HERE, MAKING, state
+from simclr.tracking import Material
 
 if TYPE_CHECKING:
     from simclr.data import Images
     from simclr.store import Features
+    from simclr.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +75,7 @@ def run(
     except ImpossibleCell as reason:
         if config.on_invalid == "error":
             raise
-        return skip(config, reason)
+        return skip(config, reason, track=True)
     with session("data"):
         images = data.load(config.data, cache_folder(config))
     cell = describe(config, images.digest)
@@ -88,9 +93,30 @@ def run(
     try:
         with Presence(result.folder(config.root, cell.name) / PROGRESS) as presence:
             session.presence = presence
-            measured, predictions = _measure(cell, images, session, meanwhile)
-            record = {**record, "status": "finished", **measured}
-            return _write(cell.name, record, config, session, predictions)
+            session.track(cell, images)
+            record = _run(cell, images, session, record, meanwhile)
+    except BaseException as error:
+        session.end(error.__cause__ if isinstance(error, RunFailed) and error.__cause__ else error)
+        raise
+    session.end()
+    return record
+
+
+def _run(
+    cell: Cell,
+    images: Images,
+    session: Session,
+    record: dict[str, Any],
+    meanwhile: Callable[[], bool] | None,
+) -> dict[str, Any]:
+    """Measure a cell and record what came of it, be it a failure."""
+    config = cell.config
+    try:
+        if meanwhile is None and session.tracker is not None and session.tracker.in_agent:
+            meanwhile = agents.another_pretraining(session.tracker, config)
+        measured, predictions, material = _measure(cell, images, session, meanwhile)
+        record = {**record, "status": "finished", **measured}
+        written = _write(cell.name, record, config, session, predictions)
     except StoppedEarly as reason:
         log.info("%s", reason)
         return _write(cell.name, {**record, "status": "skipped", "error": one_line(reason)}, config, session)
@@ -102,6 +128,10 @@ def run(
         except OSError as unwritable:
             log.warning("the failure could not be recorded: %s", unwritable)
         raise failure from error
+    if session.tracker is not None:
+        with threadpool_limits(1):
+            session.tracker.result(written, predictions, material)
+    return written
 
 
 def check(config: Config, catalogue: data.Catalogue | None = None) -> None:
@@ -139,10 +169,12 @@ def cache_folder(config: Config) -> Path:
 
 def _measure(
     cell: Cell, images: Images, session: Session, meanwhile: Callable[[], bool] | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Pretrain or reuse, then probe: the measured parts of the record, and the class given to each test image."""
-    from threadpoolctl import threadpool_limits
+) -> tuple[dict[str, Any], dict[str, Any], Material]:
+    """Pretrain or reuse, then probe.
 
+    Returns:
+        The measured parts of the record, the class given to each test image, and what pictures are made of.
+    """
     threads = cell.config.pretrain.threads or machine.cpus()
     found = pretrained.obtain(cell, images, session, meanwhile)
     assert found is not None  # it waits
@@ -153,7 +185,13 @@ def _measure(
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
     kept = {name: pretraining.manifest[name] for name in facts}
     measured["pretraining"] = {"key": cell.key, "reused": reused, **kept}
-    return {**measured, "host": machine.host(threads)}, predictions
+    material = Material(
+        store.history(pretraining.folder),
+        features.of("trained", cell.layer.name)[1],
+        features.example_views() / np.float32(255),
+        images.test.paths,
+    )
+    return {**measured, "host": machine.host(threads)}, predictions, material
 
 
 def _probe(cell: Cell, images: Images, features: Features) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -192,8 +230,8 @@ def _probe(cell: Cell, images: Images, features: Features) -> tuple[dict[str, An
     return measured, {**predictions, "labels": test_labels.astype(np.int16)}
 
 
-def skip(config: Config, reason: ImpossibleCell | str) -> dict[str, Any]:
-    """Record an impossible cell as skipped, with its reason."""
+def skip(config: Config, reason: ImpossibleCell | str, *, track: bool = False) -> dict[str, Any]:
+    """Record an impossible cell as skipped, with its reason; with ``track``, in W&B as well."""
     log.info("skipped: %s", reason)
     digest = _digest(config)
     try:
@@ -201,7 +239,10 @@ def skip(config: Config, reason: ImpossibleCell | str) -> dict[str, Any]:
     except ImpossibleCell:
         given = config.probe.layer
         layer = {"index": given if isinstance(given, int) else None, "name": str(given), "width": None}
-    return _record_unmeasured(config, layer, skipped_name(config, digest), "skipped", str(reason))
+    name = skipped_name(config, digest)
+    if track:
+        tracking.skip(config, name, one_line(str(reason)))
+    return _record_unmeasured(config, layer, name, "skipped", str(reason))
 
 
 def fail(config: Config, reason: InvalidInput) -> dict[str, Any]:
@@ -210,8 +251,12 @@ def fail(config: Config, reason: InvalidInput) -> dict[str, Any]:
     return _record_unmeasured(config, asdict(cell.layer), cell.name, "failed", str(reason))
 
 
-def pretrain_if_unstarted(config: Config) -> bool:
+def pretrain_if_unstarted(config: Config, tracker: Tracker | None = None) -> bool:
     """Make the pretraining of a cell, unless it is there or in other hands.
+
+    Args:
+        config: of the cell.
+        tracker: of the run that has time for it, which then says so.
 
     Returns:
         Whether it was made.
@@ -220,7 +265,11 @@ def pretrain_if_unstarted(config: Config) -> bool:
     cell = describe(config, images.digest)
     if state(config.root, cell.key).name in (HERE, MAKING):
         return False
-    return pretrained.obtain(cell, images, Session(), wait=False) is not None
+    session = Session()
+    session.tracker = tracker
+    if tracker is not None and config.store.remote == "wandb":
+        session.remote = Remote(tracker)
+    return pretrained.obtain(cell, images, session, wait=False) is not None
 
 
 def _digest(config: Config) -> str:
@@ -274,6 +323,8 @@ def _check_writable(root: Path) -> None:
         os.close(descriptor)
         Path(path).unlink()
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunFailed(f"root={root}: cannot be written to ({error.strerror})") from error
         raise InvalidInput(
             f"root={root}: cannot be written to ({error.strerror}); valid is a folder of yours"
         ) from error

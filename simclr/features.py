@@ -63,3 +63,12 @@ def view_pairs(
             pairs[name].append(features.numpy().reshape(2, len(aspect), -1))
     joined = {name: np.concatenate(parts, axis=1) for name, parts in pairs.items()}
     return {name: (both[0], both[1]) for name, both in joined.items()}
+
+
+def example_views(split: ImageSplit, augment: AugmentConfig, size: int, seed: int, count: int = 8) -> NDArray[np.uint8]:
+    """Pairs of views of the first few images, as the network sees them in training: (M, 2, size, size, C) uint8."""
+    count = min(count, len(split.labels))
+    lines, aspect = line_order(split.pixels[:count]), tf.constant(split.aspect[:count])
+    views = two_views(augment, lines, aspect, size, seed, tf.constant(0, tf.int64)).numpy()
+    pairs = np.clip(views, 0, 1).reshape(2, count, size, size, -1).swapaxes(0, 1)
+    return np.rint(pairs * 255).astype(np.uint8)

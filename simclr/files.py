@@ -6,10 +6,12 @@ manifest the folder is unfinished, and with it any later change of a file is fou
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -48,6 +50,14 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file's whole content at once, see :func:`whole_file`."""
     with whole_file(path) as file:
         file.write(content)
+
+
+def remove_stale(folder: Path, seconds: float = 3600) -> None:
+    """Remove what killed processes left half-written in a folder: hidden files that are older than an hour."""
+    for path in folder.glob(".*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > seconds:
+                path.unlink()
 
 
 def now() -> str:

@@ -36,6 +36,10 @@ class Pending:
         _stop(number)
 
 
+_open: list[Pending] = []
+"""Of the blocks that this process is in, the outermost first."""
+
+
 @contextmanager
 def deferred() -> Iterator[Pending]:
     """Let signals that ask to stop only be noted while the block runs; a second one takes effect at once.
@@ -55,29 +59,63 @@ def deferred() -> Iterator[Pending]:
             pending._act(number)
         pending.signal = number
 
-    for name in _NAMES:
-        number = getattr(signal, name, None)
-        if number is not None and (name != "SIGUSR2" or callable(signal.getsignal(number))):
+    for number in _numbers():
+        if number != getattr(signal, "SIGUSR2", None) or callable(signal.getsignal(number)):
             pending._handlers[number] = signal.signal(number, note)
+    _open.append(pending)
     try:
         yield pending
     finally:
+        _open.remove(pending)
         for number, handler in pending._handlers.items():
             signal.signal(number, handler)
     if pending.signal is not None:
         pending.stop()
 
 
-def exit_when_asked() -> None:
-    """Make SIGTERM and SIGUSR1 end this process by ``SystemExit`` with code 143, so that what is open is closed."""
+def exit_when_asked(*, anew: bool = True) -> None:
+    """Make SIGTERM and SIGUSR1 end this process by ``SystemExit`` with code 143, so that what is open is closed.
+
+    Args:
+        anew: in place of whatever handles them; else only where nothing does.
+    """
     for name in ("SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda number, _: _stop(number))
+        number = getattr(signal, name, None)
+        if number is not None and (anew or signal.getsignal(number) is signal.SIG_DFL):
+            signal.signal(number, lambda number, _: _stop(number))
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Let a signal that asks to stop take effect inside a block in which it would only be noted, see :func:`deferred`.
+
+    What was noted before the block takes effect at its beginning.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    for pending in _open:
+        if pending.signal is not None:
+            pending.stop()
+    noting = {number: signal.getsignal(number) for number in _numbers()}
+    for number in noting:
+        if number != getattr(signal, "SIGUSR2", None):
+            signal.signal(number, lambda number, _: _stop(number))
+    try:
+        yield
+    finally:
+        for number, handler in noting.items():
+            signal.signal(number, handler)
 
 
 def ask_to_stop() -> None:
-    """Ask this process to stop as SIGTERM would, from any of its threads."""
-    signal.raise_signal(signal.SIGTERM)
+    """Ask this process to stop as SIGTERM would, from any of its threads, unless it is about to stop already."""
+    if all(pending.signal is None for pending in _open):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def _numbers() -> list[int]:
+    return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
 def _stop(number: int | None) -> NoReturn:

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from simclr import machine, store
 from simclr.cell import Cell, head_layers, pretraining_identity, probed_view, probes_centre, stage_layers
 from simclr.files import Damaged, now, write_whole
+from simclr.remote import InOtherHands
 from simclr.session import Session
 
 if TYPE_CHECKING:
@@ -60,21 +61,29 @@ def obtain(
         from simclr.runtime import start_tensorflow
 
         store.clear(root, cell.key, view, session.report)
+        if remote is not None and store.find(root, cell.key) is None:
+            remote.take_up(cell.key, store.folder(root, cell.key), meanwhile, session.report, wait=wait)
         with session("start"):
             threads = start_tensorflow(cell.config.pretrain.threads)
         pretraining = store.find(root, cell.key)
         if pretraining is None:
-            made_here = True
             with session("pretraining"):
                 pretraining = _pretrain(cell, images, threads, claim, session)
+            made_here = True
         with session("features"):
             return pretraining, _features(cell, images, pretraining, claim)
 
+    remote = session.remote
     place = store.place(root, cell.key)
-    found = store.obtain(place, find, make, session.report, meanwhile, wait=wait)
+    try:
+        found = store.obtain(place, find, make, session.report, meanwhile, wait=wait)
+    except InOtherHands:
+        return None
     if found is None:
         return None
+    session.show_pretraining(found[0], made_here)
     if not made_here:
+        store.tidy(place)
         log.info("reusing pretraining %s%s", cell.key, store.made_with_other_versions(found[0]))
     return *found, not made_here
 
@@ -167,7 +176,7 @@ def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim:
     untrained = build_network(
         config.encoder, config.head, images.train.pixels.shape[-1], config.pretrain.side, config.seed
     )
-    networks = {
+    networks: dict[str, dict[str, Any]] = {
         name: {
             f"{part}/{layer}": found
             for part, split in (("train", images.train), ("test", images.test))
@@ -177,6 +186,7 @@ def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim:
     }
     size = int(config.pretrain.sizes[-1][0])
     pairs = features.view_pairs(trained, layers, images.test, config.augment, size, config.seed)
+    networks["views"] = {"pairs": features.example_views(images.train, config.augment, size, config.seed)}
     claim.check()
     return store.publish_features(
         pretraining,

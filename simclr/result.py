@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from simclr.config import Config
-from simclr.files import write_whole
+from simclr.files import remove_stale, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +65,7 @@ def write(
     """
     directory = folder(root, cell)
     directory.mkdir(parents=True, exist_ok=True)
+    remove_stale(directory)
     write_whole(directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
     if arrays is not None:
         packed = BytesIO()

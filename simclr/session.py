@@ -6,9 +6,18 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from simclr.cell import Cell
+from simclr.errors import one_line
+from simclr.interruption import TERMINATED, ask_to_stop
 from simclr.presence import Presence
+
+if TYPE_CHECKING:
+    from simclr.data import Images
+    from simclr.remote import Remote
+    from simclr.store import Pretraining
+    from simclr.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +28,8 @@ class Session:
     Attributes:
         parts: seconds by part of the work.
         presence: tells other processes what this one is doing.
+        tracker: tells W&B.
+        remote: the second store of pretrained networks, where there is one.
         watchers: shown the pretraining's history so far at the end of each of its epochs; may raise ``StoppedEarly``.
     """
 
@@ -26,7 +37,48 @@ class Session:
         self._begun = time.perf_counter()
         self.parts: dict[str, float] = {}
         self.presence: Presence | None = None
+        self.tracker: Tracker | None = None
+        self.remote: Remote | None = None
         self.watchers: list[Callable[[Sequence[dict[str, float]]], None]] = []
+
+    def track(self, cell: Cell, images: Images) -> None:
+        """Begin the cell's run in W&B, as ``tracking`` says."""
+        from simclr import tracking
+        from simclr.data import reference
+        from simclr.remote import Remote
+
+        config = cell.config
+        self.tracker = tracker = tracking.start(config, cell)
+        tracker.log_data(images.digest, reference(config.data), {"train": len(images.train), "test": len(images.test)})
+        if config.store.remote == "wandb":
+            self.remote = Remote(tracker)
+
+        def show(history: Sequence[dict[str, float]]) -> None:
+            tracker.epoch(len(history), {name: value for name, value in history[-1].items() if name != "epoch"})
+            if tracker.stop_requested:
+                ask_to_stop()
+
+        self.watchers.append(show)
+
+    def show_pretraining(self, pretraining: Pretraining, made_here: bool) -> None:
+        """Keep a network that was made here as an artifact, and say of one that was not that it is used."""
+        if self.tracker is not None and (made_here or self.tracker.online):
+            self.tracker.log_pretraining(pretraining.key, pretraining.folder, {"name": pretraining.manifest["name"]})
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the run in W&B: well, with what went wrong, or as one that goes on elsewhere."""
+        tracker = self.tracker
+        if tracker is None:
+            return
+        if error is None:
+            tracker.finish(0)
+        elif isinstance(error, Exception):
+            tracker.summary({"status": "failed", "error": one_line(error)})
+            tracker.finish(1)
+        else:
+            if isinstance(error, SystemExit) and not tracker.stop_requested:
+                tracker.preempting()
+            tracker.finish(TERMINATED if isinstance(error, SystemExit) else 130)
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:

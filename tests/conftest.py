@@ -17,6 +17,9 @@ from simclr.data import ImageSplit
 
 REPOSITORY = Path(__file__).parents[1]
 
+# Tracking takes seconds in every process; the tests of tracking ask for it.
+os.environ["WANDB_MODE"] = "disabled"
+
 Compose = Callable[..., Config]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -146,7 +146,7 @@ def test_a_run_that_fails_ends_with_code_1_and_its_record(run_command, tmp_path)
 def test_a_grid_runs_every_cell(run_command, tmp_path):
     done = run_command("-m", "head=one_relu,none", *QUICK, "pretrain.epochs=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("result runs/results/") == 2
+    assert done.stdout.splitlines()[-1] == "report runs/report/index.html"
     assert len(list((tmp_path / "runs" / "results").iterdir())) == 2
 
 

@@ -12,6 +12,6 @@ Three questions, from the cheapest on::
 from simclr.data.content import digest
 from simclr.data.images import Images, ImageSplit, load
 from simclr.data.listing import Catalogue, Split
-from simclr.data.sources import catalogue
+from simclr.data.sources import catalogue, reference
 
-__all__ = ["Catalogue", "ImageSplit", "Images", "Split", "catalogue", "digest", "load"]
+__all__ = ["Catalogue", "ImageSplit", "Images", "Split", "catalogue", "digest", "load", "reference"]

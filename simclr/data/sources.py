@@ -43,6 +43,15 @@ def catalogue(config: DataConfig, cache: Path) -> Catalogue:
     return list_folder(config.name, found)
 
 
+def reference(config: DataConfig) -> str:
+    """Where the configured data are from, as a URI."""
+    if config.name == "digits":
+        return "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits"
+    if config.name == "imagenet5":
+        return f"https://github.com/thunderInfy/{imagenet5.FOLDER}/tree/{imagenet5.COMMIT}"
+    return Path(config.root or ".").expanduser().absolute().as_uri()
+
+
 def _cached(folder: Path) -> Catalogue:
     """The downloaded copy, or, where something has happened to it, the one that will be downloaded in its place."""
     known = imagenet5.to_download()

@@ -13,7 +13,7 @@ from simclr import machine
 from simclr.checkpoint import Checkpoint
 from simclr.errors import InvalidInput
 from simclr.files import Damaged
-from simclr.store.claim import Claim, Holder, Place, Report, holder, obtain, told_progress
+from simclr.store.claim import Claim, Holder, Place, Report, holder, obtain, tidy, told_progress
 from simclr.store.model import network, recipe
 from simclr.store.pretraining import (
     CHECKPOINT,
@@ -26,6 +26,7 @@ from simclr.store.pretraining import (
     every,
     find,
     folder,
+    history,
     place,
     publish,
     publish_features,
@@ -46,6 +47,7 @@ __all__ = [
     "every",
     "find",
     "folder",
+    "history",
     "holder",
     "load",
     "made_with_other_versions",
@@ -55,6 +57,7 @@ __all__ = [
     "publish",
     "publish_features",
     "recipe",
+    "tidy",
     "told_progress",
 ]
 

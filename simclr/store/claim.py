@@ -8,6 +8,7 @@ ever to be cleaned up by hand.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import SoftFileLease, Timeout
+from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
 from simclr.errors import RunFailed
 from simclr.files import now, write_whole
@@ -125,6 +126,7 @@ def obtain(
             place.progress.parent.mkdir(parents=True, exist_ok=True)
             lease.acquire(timeout=0)
         except Timeout:
+            _remove_unwritten(place.marker)
             if not wait:
                 return None
             other = holder(place)
@@ -135,6 +137,8 @@ def obtain(
                 meanwhile = None  # there is nothing, and nothing is going to be added
                 time.sleep(POLL_SECONDS)
             continue
+        except LeaseSettingsMismatch as error:
+            raise RunFailed(f"{place.marker}: held by another version of this program") from error
         except OSError as error:
             raise RunFailed(f"{place.marker.parent}: cannot be written to ({error.strerror})") from error
         try:
@@ -151,6 +155,18 @@ def obtain(
         finally:
             lease.release()
     return found
+
+
+def tidy(place: Place) -> None:
+    """Remove what a process left that was killed after it had finished the thing."""
+    found = holder(place)
+    if found is None or found.alive:
+        return
+    try:
+        with _lease(place.marker).acquire(timeout=0):
+            place.progress.unlink(missing_ok=True)
+    except (Timeout, LeaseSettingsMismatch, OSError):
+        return
 
 
 def holder(place: Place) -> Holder | None:
@@ -180,3 +196,11 @@ def told_progress(place: Place) -> dict[str, Any]:
 
 def _lease(marker: Path) -> SoftFileLease:
     return SoftFileLease(marker, lease_duration=LEASE_SECONDS, heartbeat_interval=HEARTBEAT_SECONDS, thread_local=False)
+
+
+def _remove_unwritten(marker: Path) -> None:
+    """A process killed between making its marker and writing it leaves one that filelock waits for without end."""
+    with contextlib.suppress(OSError):
+        found = marker.stat()
+        if found.st_size == 0 and time.time() - found.st_mtime > LEASE_SECONDS:
+            marker.unlink()

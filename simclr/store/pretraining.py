@@ -15,6 +15,7 @@ Files are the truth; there is no index. A folder that is not what its manifest s
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,10 @@ class Features:
         found = load_arrays(self.folder / f"{network}.npz", [f"train/{layer}", f"test/{layer}"])
         return found[f"train/{layer}"], found[f"test/{layer}"]
 
+    def example_views(self) -> NDArray[np.uint8]:
+        """Pairs of views of a few training images, as the network sees them: (M, 2, H, W, C)."""
+        return load_arrays(self.folder / "views.npz", ["pairs"])["pairs"]
+
     def alignment(self, layer: str) -> float:
         """Mean squared distance of two views' unit features over the test images, see ``simclr.representation``."""
         return float(self.manifest["alignment"][layer])
@@ -136,8 +141,12 @@ def publish(where: Path, weights: Arrays, facts: Mapping[str, Any]) -> Pretraini
     Raises:
         OSError: it cannot be written; the checkpoint stays.
     """
-    save_arrays(where / WEIGHTS, weights)
-    manifest = seal(where, [WEIGHTS, HISTORY, CONFIG], {"schema": SCHEMA, "key": where.name, **facts})
+    try:
+        save_arrays(where / WEIGHTS, weights)
+        manifest = seal(where, [WEIGHTS, HISTORY, CONFIG], {"schema": SCHEMA, "key": where.name, **facts})
+    except BaseException:
+        (where / WEIGHTS).unlink(missing_ok=True)  # without a manifest they would pass for a damaged pretraining
+        raise
     (where / CHECKPOINT).unlink(missing_ok=True)
     return Pretraining(where, manifest)
 
@@ -150,7 +159,8 @@ def publish_features(
     Args:
         pretraining: whose network it is.
         view: how it looked at them.
-        networks: by ``trained`` and ``untrained``, arrays named ``train/<layer>`` and ``test/<layer>``.
+        networks: by ``trained`` and ``untrained``, arrays named ``train/<layer>`` and ``test/<layer>``; under ``views``
+            a few pairs of views.
         facts: what else is worth keeping, ``alignment`` by layer among it.
 
     Raises:
@@ -177,6 +187,7 @@ def clear(root: str | Path, key: str, view: View, report: Report) -> None:
         found = find(root, key)
     except Damaged as damage:
         aside = set_aside(where)
+        where.mkdir(exist_ok=True)
         report(f"{where}: {damage}: set aside as {aside.name}, and pretrained again")
         return
     if found is None:
@@ -189,6 +200,15 @@ def clear(root: str | Path, key: str, view: View, report: Report) -> None:
     except Damaged as damage:
         aside = set_aside(features)
         report(f"{features}: {damage}: set aside as {aside.name}, and computed again")
+
+
+def history(where: Path) -> list[dict[str, float]]:
+    """A pretraining's epochs as far as they are written down; empty where that cannot be read."""
+    try:
+        with (where / HISTORY).open(newline="") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:

@@ -8,6 +8,7 @@ cannot begin online is kept offline. The client is imported when a run starts, a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,7 +59,8 @@ def _start(
     patience: Patience | None,
 ) -> Tracker:
     tracker = Tracker(config, patience or Patience())
-    if config.tracking.mode != "disabled":
+    asked = config.tracking.mode
+    if asked != "disabled" and (asked, os.environ.get("WANDB_MODE")) != ("auto", "disabled"):
         identity = {
             "name": name,
             "group": config.tracking.group or group,
