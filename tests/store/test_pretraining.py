@@ -61,7 +61,7 @@ def root(original, tmp_path):
 
 def make(root: Path, key: str, config, network) -> store.Pretraining:
     where = store.folder(root, key)
-    where.mkdir(parents=True)
+    where.mkdir(parents=True, exist_ok=True)
     (where / store.HISTORY).write_bytes(b"epoch,loss\r\n1,3.5\r\n")
     (where / store.CONFIG).write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
     made = store.publish(
