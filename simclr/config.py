@@ -99,6 +99,7 @@ class EncoderConfig:
     blocks: list[int] = setting([], WEIGHTS, Range(1, 64, "blocks"))
     stem: str = setting("auto", WEIGHTS, OneOf(("auto", "cifar", "strided", "imagenet")))
     shortcut: str = setting("strided", WEIGHTS, OneOf(("strided", "pooled")))
+    norm: str = setting("batch", WEIGHTS, OneOf(("batch", "group")))
     norm_momentum: float = setting(0.98, WEIGHTS, Range(0, 0.9999))
 
 
@@ -155,6 +156,7 @@ class PretrainConfig:
 
     epochs: int = setting(MISSING, WEIGHTS, Range(1, 1_000_000, "epochs"))
     batch_size: int = setting(128, WEIGHTS, Range(1, 1_000_000, "images"))
+    microbatch: int | None = setting(None, WEIGHTS, Range(1, 1_000_000, "images"))
     temperature: float = setting(0.2, WEIGHTS, Range(0.01, 100))
     sizes: list[Any] = setting(MISSING, WEIGHTS, unit="[side in pixels, share of the steps]")
     precision: str = setting("auto", WEIGHTS, OneOf(("auto", "float32", "mixed_bfloat16", "mixed_float16")))
@@ -328,6 +330,11 @@ def _validate_together(config: Config) -> None:
         raise InvalidInput(f"encoder.widths={encoder.widths}: resnet50 is Keras's own, its widths cannot be changed")
     if encoder.name == "resnet50" and encoder.blocks != [3, 4, 6, 3]:
         raise InvalidInput(f"encoder.blocks={encoder.blocks}: resnet50 is Keras's own, its blocks cannot be changed")
+    if encoder.name == "resnet50" and encoder.norm != "batch":
+        raise InvalidInput(f"encoder.norm={encoder.norm}: resnet50 is Keras's own, its norm cannot be changed")
+    if pretrain.microbatch is not None and pretrain.batch_size % pretrain.microbatch:
+        whole = f"pretrain.batch_size={pretrain.batch_size}"
+        raise InvalidInput(f"pretrain.microbatch={pretrain.microbatch}: valid is a divisor of {whole}")
     if len(head.hidden) != 2:
         raise InvalidInput(f"head.hidden={head.hidden}: two widths are needed, say [256,128] (one_relu uses the first)")
     for key, ends in (

@@ -122,7 +122,15 @@ def _convolution(config: EncoderConfig, maps: Any, width: int, *, size: int, str
         kernel_initializer="he_normal",
         name=name,
     )(maps)
-    return FusedBatchNormalization(momentum=config.norm_momentum, epsilon=1e-5, name=f"{name}_norm")(maps)
+    return _norm(config, width, f"{name}_norm")(maps)
+
+
+def _norm(config: EncoderConfig, width: int, name: str) -> Any:
+    """Batch norm, or group norm (Wu and He 2018, arXiv 1803.08494), which looks at no other image of the batch."""
+    if config.norm == "group":
+        groups = next(count for count in (32, 16, 8, 4, 2, 1) if width % count == 0)
+        return keras.layers.GroupNormalization(groups, epsilon=1e-5, name=name)
+    return FusedBatchNormalization(momentum=config.norm_momentum, epsilon=1e-5, name=name)
 
 
 def _relu(maps: Any, name: str) -> Any:

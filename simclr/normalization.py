@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -21,6 +23,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
     frozen (``trainable = False``) inside a network in training, whose gradient has no deterministic kernel on a GPU.
     """
 
+    tracks = True
+    """Whether moving statistics follow the batches; see :func:`statistics_kept`."""
+
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise ``inputs``, (B, H, W, C); with batch statistics in training, with the moving ones otherwise."""
         frozen_in_training = training and not self.trainable
@@ -34,6 +39,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
             )
             return tf.cast(outputs, self.compute_dtype)
         outputs, mean, unbiased = tf.compat.v1.nn.fused_batch_norm(inputs, scale, offset, epsilon=self.epsilon)
+        if not self.tracks:
+            return tf.cast(outputs, self.compute_dtype)
         # The kernel hands out the sample variance, sum / (n - 1); Keras averages the biased one, sum / n.
         count = tf.cast(tf.reduce_prod(tf.shape(inputs, out_type=tf.int64)[:3]), tf.float32)
         variance = unbiased * ((count - 1) / count)
@@ -51,3 +58,21 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
             and not getattr(self, "renorm", False)
             and inputs.dtype in (tf.float32, tf.bfloat16, tf.float16)
         )
+
+
+@contextmanager
+def statistics_kept(model: Any) -> Iterator[None]:
+    """Let a network see batches in training mode, or be traced so, without moving its statistics."""
+    norms = [layer for layer in _layers(model) if isinstance(layer, FusedBatchNormalization)]
+    for norm in norms:
+        norm.tracks = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.tracks = True
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        yield from _layers(layer) if isinstance(layer, keras.Model) else (layer,)

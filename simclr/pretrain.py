@@ -14,8 +14,9 @@ import tensorflow as tf
 from simclr.augment import line_order, two_views
 from simclr.config import AugmentConfig, Config, PretrainConfig
 from simclr.data import ImageSplit
+from simclr.gradient_cache import cached_gradients
 from simclr.interruption import deferred
-from simclr.loss import accuracy_of, embedding_spread, loss_of, similarities
+from simclr.loss import accuracy_of, embedding_spread, loss_of, nt_xent, similarities
 from simclr.network import build_network
 from simclr.optimizer import build_optimizer
 from simclr.resume import Run, Saving
@@ -36,11 +37,19 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
     """SimCLR's training step around a network (arXiv 2002.05709, algorithm 1).
 
     The images lie on the device as uint8; a batch is only their positions and the step's number. ``size`` is the side
-    of the views; changing it needs a new train function, which ``compile`` makes.
+    of the views; changing it needs a new train function, which ``compile`` makes. ``microbatch`` is the number of
+    images that are differentiated at a time, None for the whole batch.
     """
 
     def __init__(
-        self, network: Any, images: ImageSplit, augment: AugmentConfig, temperature: float, seed: int, size: int
+        self,
+        network: Any,
+        images: ImageSplit,
+        augment: AugmentConfig,
+        temperature: float,
+        seed: int,
+        size: int,
+        microbatch: int | None = None,
     ) -> None:
         super().__init__(name="contrastive")
         self.network = network
@@ -48,6 +57,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         self.temperature = temperature
         self.seed = seed
         self.size = size
+        self.microbatch = microbatch
         self._lines = line_order(images.pixels)
         self._aspect = tf.constant(images.aspect)
         self._means = [keras.metrics.Mean(name=name) for name in ("loss", "contrastive_accuracy", "spread")]
@@ -75,13 +85,23 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step of gradient descent on a batch (step's number, positions of N images)."""
         views = self.views(*batch)
-        with tf.GradientTape() as tape:
-            embeddings = self.network(views, training=True)
+        variables = self.network.trainable_variables
+        if self.microbatch is None:
+            with tf.GradientTape() as tape:
+                embeddings = self.network(views, training=True)
+                similarity = similarities(embeddings)
+                loss = loss_of(similarity, self.temperature)
+                scaled = self.optimizer.scale_loss(loss)
+            gradients = tape.gradient(scaled, variables)
+        else:
+
+            def scaled_loss(embeddings: tf.Tensor) -> tf.Tensor:
+                return self.optimizer.scale_loss(nt_xent(embeddings, self.temperature))
+
+            embeddings, gradients = cached_gradients(self.network, views, self.microbatch, scaled_loss)
             similarity = similarities(embeddings)
             loss = loss_of(similarity, self.temperature)
-            scaled = self.optimizer.scale_loss(loss)
-        variables = self.network.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         for mean, value in zip(self._means, (loss, accuracy_of(similarity), embedding_spread(embeddings)), strict=True):
             mean.update_state(value)
         return {mean.name: mean.result() for mean in self._means}
@@ -127,7 +147,9 @@ def pretrain(
     network = build_network(
         config.encoder, config.head, images.pixels.shape[-1], settings.side, config.seed, precision=precision
     )
-    model = ContrastiveModel(network, images, config.augment, settings.temperature, config.seed, settings.side)
+    model = ContrastiveModel(
+        network, images, config.augment, settings.temperature, config.seed, settings.side, settings.microbatch
+    )
     optimizer = build_optimizer(config.optimizer, steps, steps_per_epoch, settings.batch_size)
     if precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
