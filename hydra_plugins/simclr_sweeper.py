@@ -7,6 +7,8 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from simclr.errors import InvalidInput
+
 
 class SimclrSweeper(BasicSweeper):  # type: ignore[misc]
     """Plans the grid that the overrides span, and runs it on the chosen launcher."""
@@ -24,6 +26,9 @@ class SimclrSweeper(BasicSweeper):  # type: ignore[misc]
         arguments = [*self._parse_config(), *arguments]
         if self.file is not None:
             return sweep_file(self.file, [*arguments, *self.run_cap], launcher, dry_run=self.dry_run)
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        (points,) = self.split_arguments(parser.parse_overrides(arguments), None)
+        overrides = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(arguments)
+        for each in overrides:
+            if each.is_sweep_override() and not each.is_discrete_sweep():
+                raise InvalidInput(f"{each.input_line}: an interval has no end; valid is several values, or range()")
+        (points,) = self.split_arguments(overrides, None)
         return sweep_points(points, launcher, dry_run=self.dry_run)

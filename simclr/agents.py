@@ -16,7 +16,7 @@ import yaml
 from simclr.cell import describe
 from simclr.compose import Composer
 from simclr.config import Config
-from simclr.errors import InvalidInput
+from simclr.errors import InvalidInput, one_line
 from simclr.files import write_whole
 
 if TYPE_CHECKING:
@@ -44,8 +44,13 @@ def another_pretraining(tracker: Tracker, config: Config) -> Callable[[], bool]:
         if remaining is None:
             remaining = list(_others(tracker, config))
         while remaining:
-            if pretrain_if_unstarted(remaining.pop(0), tracker):
-                return True
+            other = remaining.pop(0)
+            try:
+                if pretrain_if_unstarted(other, tracker):
+                    return True
+            except Exception as error:
+                # It is that cell's own affair, whose own run will meet it, and record it.
+                log.warning("a pretraining for head=%s failed here: %s", other.head.name, one_line(error))
         return False
 
     return make
@@ -54,17 +59,17 @@ def another_pretraining(tracker: Tracker, config: Config) -> Callable[[], bool]:
 def _others(tracker: Tracker, config: Config) -> Iterator[Config]:
     """One cell of each other pretraining of the sweep, in the sweep's order."""
     from simclr.sweep.file import read
-    from simclr.sweep.space import points
+    from simclr.sweep.space import points, text_of
 
     found = tracker.sweep()
     if found is None or found.get("method") != "grid":
         return
-    file = Path(config.root) / "wandb" / "sweep.yaml"
-    known = {_key(config)}
+    file = Path(config.root) / "wandb" / f"sweep-{tracker.sweep_id}.yaml"
+    known, root = {_key(config)}, f"root={text_of(config.root)}"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, yaml.safe_dump(found).encode())
-        for other in Composer().all([(*point, f"root={config.root}") for point in points(read(file))]):
+        for other in Composer().all([(*point, root) for point in points(read(file))]):
             # Where and how the work is done is this process's own affair.
             other.store, other.tracking, other.pretrain.threads = config.store, config.tracking, config.pretrain.threads
             try:

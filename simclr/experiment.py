@@ -31,7 +31,6 @@ from simclr.errors import InvalidInput, RunFailed, StoppedEarly, one_line
 from simclr.files import now
 from simclr.labels import labels_per_class
 from simclr.presence import Presence
-from simclr.remote import Remote
 from simclr.session import Session
 from simclr.status import PROGRESS
 from simclr.store.explain import HERE, MAKING, state
@@ -119,6 +118,8 @@ def _run(
         written = _write(cell.name, record, config, session, predictions)
     except StoppedEarly as reason:
         log.info("%s", reason)
+        if session.tracker is not None:
+            session.tracker.summary({"status": "skipped", "error": one_line(reason)})
         return _write(cell.name, {**record, "status": "skipped", "error": one_line(reason)}, config, session)
     except Exception as error:
         failure = _failure(error)
@@ -266,9 +267,8 @@ def pretrain_if_unstarted(config: Config, tracker: Tracker | None = None) -> boo
     if state(config.root, cell.key).name in (HERE, MAKING):
         return False
     session = Session()
-    session.tracker = tracker
-    if tracker is not None and config.store.remote == "wandb":
-        session.remote = Remote(tracker)
+    if tracker is not None:
+        session.borrow(tracker, config)
     return pretrained.obtain(cell, images, session, wait=False) is not None
 
 

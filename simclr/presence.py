@@ -30,6 +30,8 @@ class Presence:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._facts: dict[str, Any] = {"host": platform.node(), "pid": os.getpid(), "since": now()}
+        if gpus := os.environ.get("CUDA_VISIBLE_DEVICES"):
+            self._facts["gpus"] = gpus
         self._over = threading.Event()
 
     def __enter__(self) -> Presence:
@@ -68,8 +70,9 @@ class Seen:
 
     @property
     def who(self) -> str:
-        """The process and its machine."""
-        return f"process {self.facts.get('pid')} on {self.facts.get('host')}"
+        """The process, its machine, and which of its GPUs the process may use where it was told."""
+        gpus = f", GPU {self.facts['gpus']}" if self.facts.get("gpus") else ""
+        return f"process {self.facts.get('pid')} on {self.facts.get('host')}{gpus}"
 
 
 def seen(path: Path) -> Seen | None:

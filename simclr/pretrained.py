@@ -49,6 +49,7 @@ def obtain(
     made_here = False
 
     def find() -> tuple[store.Pretraining, store.Features] | None:
+        session.heed()
         try:
             pretraining = store.find(root, cell.key)
             features = pretraining.features(view) if pretraining else None
@@ -67,8 +68,13 @@ def obtain(
             threads = start_tensorflow(cell.config.pretrain.threads)
         pretraining = store.find(root, cell.key)
         if pretraining is None:
-            with session("pretraining"):
-                pretraining = _pretrain(cell, images, threads, claim, session)
+            try:
+                with session("pretraining"):
+                    pretraining = _pretrain(cell, images, threads, claim, session)
+            except Exception:
+                if remote is not None:
+                    remote.give_up(cell.key)
+                raise
             made_here = True
         with session("features"):
             return pretraining, _features(cell, images, pretraining, claim)

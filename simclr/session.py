@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from simclr.cell import Cell
+from simclr.config import Config
 from simclr.errors import one_line
 from simclr.interruption import TERMINATED, ask_to_stop
 from simclr.presence import Presence
@@ -45,25 +46,45 @@ class Session:
         """Begin the cell's run in W&B, as ``tracking`` says."""
         from simclr import tracking
         from simclr.data import reference
-        from simclr.remote import Remote
 
         config = cell.config
-        self.tracker = tracker = tracking.start(config, cell)
+        tracker = tracking.start(config, cell)
+        self.borrow(tracker, config)
         tracker.log_data(images.digest, reference(config.data), {"train": len(images.train), "test": len(images.test)})
-        if config.store.remote == "wandb":
-            self.remote = Remote(tracker)
 
         def show(history: Sequence[dict[str, float]]) -> None:
             tracker.epoch(len(history), {name: value for name, value in history[-1].items() if name != "epoch"})
+
+        self.watchers.insert(0, show)
+
+    def borrow(self, tracker: Tracker, config: Config) -> None:
+        """Work under a run: what is made is kept there, and it may be stopped from its page."""
+        from simclr.remote import Remote
+
+        self.tracker = tracker
+        if config.store.remote == "wandb":
+            self.remote = Remote(tracker)
+
+        def heed(_: Sequence[dict[str, float]]) -> None:
             if tracker.stop_requested:
                 ask_to_stop()
 
-        self.watchers.append(show)
+        self.watchers.append(heed)
+
+    def heed(self) -> None:
+        """End what waits, where someone has stopped the run from its page.
+
+        Raises:
+            SystemExit: someone has.
+        """
+        if self.tracker is not None and self.tracker.stop_requested:
+            raise SystemExit(TERMINATED)
 
     def show_pretraining(self, pretraining: Pretraining, made_here: bool) -> None:
         """Keep a network that was made here as an artifact, and say of one that was not that it is used."""
-        if self.tracker is not None and (made_here or self.tracker.online):
-            self.tracker.log_pretraining(pretraining.key, pretraining.folder, {"name": pretraining.manifest["name"]})
+        if self.tracker is not None:
+            facts = {"name": pretraining.manifest["name"]}
+            self.tracker.log_pretraining(pretraining.key, pretraining.folder, facts, made_here=made_here)
 
     def end(self, error: BaseException | None = None) -> None:
         """End the run in W&B: well, with what went wrong, or as one that goes on elsewhere."""
@@ -76,7 +97,7 @@ class Session:
             tracker.summary({"status": "failed", "error": one_line(error)})
             tracker.finish(1)
         else:
-            if isinstance(error, SystemExit) and not tracker.stop_requested:
+            if isinstance(error, SystemExit) and not tracker.stopped():
                 tracker.preempting()
             tracker.finish(TERMINATED if isinstance(error, SystemExit) else 130)
 

@@ -225,6 +225,7 @@ tracker.finish(0)
     assert not (tmp_path / "outside.npz").exists()
 
 
+@pytest.mark.slow
 def test_an_offline_run_has_the_same_and_can_be_sent_later(service: Service, drive: Drive, tmp_path: Path) -> None:
     done = drive(WHOLE, WANDB_API_KEY="")
     (line,) = (line for line in done.stderr.splitlines() if "W&B" in line)
@@ -247,7 +248,7 @@ def test_disabled_imports_and_writes_nothing(drive: Drive, tmp_path: Path) -> No
     assert not (tmp_path / "runs" / "wandb").exists()
 
 
-OFTEN = {(Fault.ERROR, 0), (Fault.QUOTA, 0), (Fault.KEY, 4), (Fault.HANG, 4), (Fault.GONE, 14)}
+OFTEN = {(Fault.QUOTA, 0), (Fault.KEY, 4)}
 FAULTS = [
     pytest.param(fault, calls, id=f"{fault.name}-{calls}", marks=() if (fault, calls) in OFTEN else pytest.mark.slow)
     for fault in Fault
@@ -270,7 +271,7 @@ def test_a_fault_costs_nothing_but_a_little_time(
     assert "Traceback" not in done.stderr
     command = line.rpartition("`wandb ")[2].rstrip("`").split()
     assert Path(command[-1]).parent == tmp_path / "runs" / "wandb"
-    if (fault, calls) in OFTEN:
+    if calls in (0, 4):
         service.fault = service.fault_after = None
         sync(service, tmp_path, *command)
         assert service.runs[done.stdout.split()[0]].summary["probe/test_accuracy"] == 0.9
@@ -310,18 +311,21 @@ tracker = tracking.start(config, cell, patience)
 assert sorted(tracker.sweep()["parameters"]) == ["head", "probe.layer"]
 tracker.epoch(2 if again else 1, {"loss": 1.0})
 if not again:
-    tracker.claim(cell.key)
+    tracker.take_on(cell.key)
     tracker.preempting()
     tracker.finish(143)
     sys.exit(143)
-tracker.claim(None)
-(claim,) = tracker.claims()
-assert (claim.run, claim.state, claim.key, claim.claimed) == (tracker.run_id, "running", cell.key, cell.key)
+tracker.want("another")
+until = time.monotonic() + 60
+while (claims := tracker.claims()) != [tracking.Claim(tracker.run_id, "another", ())] and time.monotonic() < until:
+    time.sleep(0.2)
+assert claims == [tracking.Claim(tracker.run_id, "another", ())]  # what it made before it was preempted is forgotten
 tracker.result(record)
 tracker.finish(0)
 """
 
 
+@pytest.mark.slow
 def test_a_preempted_cell_of_a_sweep_goes_on_in_its_run(service: Service, drive: Drive, tmp_path: Path) -> None:
     drive("")
     (tmp_path / "driver.py").write_text((tmp_path / "driver.py").read_text() + IN_AN_AGENT)
@@ -337,7 +341,7 @@ def test_a_preempted_cell_of_a_sweep_goes_on_in_its_run(service: Service, drive:
         name = [f"lab/elsewhere/{each}" for each in service.sweeps]
         subprocess.run(
             [sys.executable, "-m", "wandb", *arguments, *name],
-            cwd=tmp_path, env=environment, capture_output=True, check=True, timeout=90,
+            cwd=tmp_path, env=environment, capture_output=True, check=True, timeout=240,
         )  # fmt: skip
     (run,) = service.runs.values()
     assert (run.state, run.starts, run.logged("pretrain/epoch")) == ("finished", 2, [1, 2])
@@ -361,11 +365,13 @@ def test_a_sweep_file_is_accepted_by_the_client(service: Service, tmp_path: Path
     )  # fmt: skip
     (sweep,) = service.sweeps.values()
     assert "WARNING" not in done.stderr
-    assert sweep.config["metric"] == {"name": "probe/test_accuracy", "goal": "maximize"}
+    led_by = "monitor/knn_accuracy" if path.stem == "optimizer" else "probe/test_accuracy"
+    assert sweep.config["metric"] == {"name": led_by, "goal": "maximize"}
     assert path.read_text().startswith("#")
     assert "${args_no_hyphens}" in sweep.config["command"]
 
 
+@pytest.mark.slow
 def test_cells_in_one_process_are_runs_of_their_own(service: Service, drive: Drive) -> None:
     service.fault = Fault.KEY
     done = drive(

@@ -72,6 +72,7 @@ run.finish()
     assert service.artifact("run-one-table:latest").type == "run_table"
 
 
+@pytest.mark.slow
 def test_an_artifact_put_by_one_process_is_got_by_another(service: Service, client: Client, tmp_path: Path) -> None:
     (tmp_path / "network").mkdir()
     (tmp_path / "network" / "weights.npz").write_bytes(b"weights")
@@ -122,6 +123,7 @@ run.finish()
 """
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_through_its_grid_and_resumes_what_was_preempted(
     service: Service, client: Client, tmp_path: Path
 ) -> None:
@@ -165,6 +167,7 @@ print([run.id for run in wandb.Api().runs("lab/p", filters={{"state": "finished"
     assert listed.splitlines() == ["grid [('a', 'finished'), ('b', 'finished')]", str([first.id, second.id])]
 
 
+@pytest.mark.slow
 def test_an_offline_run_is_synced_later(service: Service, client: Client, tmp_path: Path) -> None:
     client(
         "-c",
@@ -201,7 +204,10 @@ except wandb.errors.CommError as error:
 """
 
 
-@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.KEY, Fault.GONE])
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(Fault.ERROR, marks=pytest.mark.slow), Fault.KEY, pytest.param(Fault.GONE, marks=pytest.mark.slow)],
+)
 def test_a_fault_is_met_by_the_client(service: Service, client: Client, fault: Fault) -> None:
     service.fault = fault
     assert client("-c", TRY).stdout == "refused\n"

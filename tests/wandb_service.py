@@ -533,7 +533,7 @@ class Service:
             artifact = self._named(name)
             if artifact is None:
                 return None
-            described = self._artifact(artifact)
+            described = self._artifact(artifact) or {}
             return {
                 "__typename": "ArtifactCollectionMembership", "id": artifact.id, "versionIndex": artifact.version,
                 "createdAt": _NOW, "aliases": described["aliases"], "artifactCollection": described["artifactSequence"],

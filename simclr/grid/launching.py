@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,11 @@ from rich.console import Console
 from simclr import machine, result
 from simclr.command import without_hydra
 from simclr.compose import Composer
-from simclr.config import resolve
+from simclr.config import typed
 from simclr.errors import InvalidInput, RunFailed, one_line
-from simclr.grid import run as grids
-from simclr.grid.run import Grid, TrialOf
+from simclr.grid.job import STOPPED_EARLY, TrialOf
+from simclr.grid.prepare import Grid, expected, prepare
+from simclr.grid.run import run
 from simclr.grid.table import print_plan
 
 log = logging.getLogger(__name__)
@@ -29,7 +33,8 @@ class Launcher:
 
     def __init__(self, launcher: Any, config: DictConfig, loader: Any) -> None:
         self._launcher = launcher
-        self.settings = resolve(without_hydra(config))
+        # Valid or not by itself: what a grid varies is not among it.
+        self.settings = typed(without_hydra(config))
 
         def compose(overrides: list[str]) -> DictConfig:
             return without_hydra(loader.load_configuration("config", overrides, RunMode.RUN))
@@ -37,25 +42,52 @@ class Launcher:
         self.composer = Composer(compose=compose)
 
     def share(self, jobs: int) -> tuple[int, int | None]:
-        """Workers, and the threads of each, where they share this machine: as many workers as there is work for.
+        """How many of so many jobs run at a time as far as is known, and with how many TensorFlow threads each.
 
-        A machine is neither idle nor oversubscribed when workers times threads are its processors.
+        Processes that share this machine get its processors in equal parts, so that it is neither idle nor
+        oversubscribed; those of a scheduler get what it was asked for. None where that is for each job to find out.
         """
-        options = getattr(self._launcher, "joblib", None)
-        if options is None:
-            return 1, None
-        processors = machine.cpus()
-        wanted = int(options["n_jobs"] or -1)
-        workers = max(1, min(processors if wanted < 0 else wanted, jobs))
-        return workers, max(1, processors // workers)
+        match self._kind:
+            case "joblib":
+                wanted = int(self._launcher.joblib["n_jobs"] or -1)
+                workers = max(1, min(machine.cpus() if wanted < 0 else wanted, jobs))
+                return workers, max(1, machine.cpus() // workers)
+            case "ray":
+                asked = self._launcher.ray_cfg.remote
+                return 1, None if asked.get("num_gpus") else max(1, int(asked.get("num_cpus") or 1))
+            case "slurm":
+                options = self._launcher.params
+                threads = None if options.get("gpus_per_node") else options.get("cpus_per_task")
+                return max(1, min(int(options.get("array_parallelism") or 1), jobs)), threads
+            case "local":  # submitit's executor without a scheduler starts all at once
+                return max(1, jobs), max(1, machine.cpus() // max(1, jobs))
+        return 1, None
+
+    def places(self) -> int:
+        """How many jobs of a search to start at a time."""
+        if self._kind != "ray":
+            return self.share(machine.cpus() if self._kind in ("joblib", "local") else sys.maxsize)[0]
+        import ray
+        from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
+
+        start_ray(self._launcher.ray_cfg.init)
+        there, asked = dict(ray.cluster_resources()), self._launcher.ray_cfg.remote  # type: ignore[no-untyped-call]
+        needed = {"CPU": asked.get("num_cpus", 1), "GPU": asked.get("num_gpus", 0)}
+        return max(1, min(int(there.get(what, 0) // count) for what, count in needed.items() if count))
 
     def launch(self, jobs: Sequence[Sequence[str]]) -> None:
         """Start jobs, each by its overrides, and wait until all have ended."""
-        workers, threads = self.share(len(jobs))
-        if threads is not None:
-            self._launcher.joblib["n_jobs"] = workers
-        shared = [f"pretrain.threads={threads}"] if threads and self.settings.pretrain.threads is None else []
-        self._launcher.launch([[*job, *shared] for job in jobs], initial_job_idx=0)
+        if self._kind == "joblib":
+            self._launcher.joblib["n_jobs"], _ = self.share(len(jobs))
+        # submitit has a job warned by SIGUSR2 unless it is told otherwise; SIGUSR1 is what clusters send by themselves.
+        os.environ.setdefault("SUBMITIT_PREEMPT_SIGNAL", "USR1")
+        self._launcher.launch(list(map(list, jobs)), initial_job_idx=0)
+
+    @property
+    def _kind(self) -> str:
+        if hasattr(self._launcher, "joblib"):
+            return "joblib"
+        return "ray" if hasattr(self._launcher, "ray_cfg") else getattr(self._launcher, "_EXECUTOR", "")
 
 
 def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run: bool = False) -> None:
@@ -71,15 +103,19 @@ def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run
         RunFailed: a cell failed, after the others have run.
     """
     settings = launcher.settings
-    grid = grids.prepare(points, launcher.composer, settings.root, rerun=settings.rerun)
+    grid = prepare(points, launcher.composer, settings.root, rerun=settings.rerun)
+    workers, threads = launcher.share(len(grid.jobs))
     if dry_run:
-        workers, threads = launcher.share(len(grid.jobs))
-        print_plan(grid.plan, grids.expected(grid, workers, threads))
+        print_plan(grid.plan, expected(grid, workers, threads))
         return
+    failed: RunFailed | None = None
     try:
-        grids.run(grid, launcher.launch, launcher.composer, fail_fast=settings.fail_fast)
-    finally:
-        _report(settings.root, renew=bool(grid.jobs))
+        run(grid, launcher.launch, launcher.composer, threads=threads, fail_fast=settings.fail_fast)
+    except RunFailed as error:
+        failed = error
+    _report(settings.root, renew=bool(grid.jobs))
+    if failed is not None:
+        raise failed
 
 
 def sweep_file(path: str, overrides: Sequence[str], launcher: Launcher, *, dry_run: bool = False) -> None:
@@ -88,7 +124,7 @@ def sweep_file(path: str, overrides: Sequence[str], launcher: Launcher, *, dry_r
     Args:
         path: of the file.
         overrides: of the command line, which win over the file's.
-        launcher: starts the jobs; of a search as many trials at a time as it has workers.
+        launcher: starts the jobs; of a search as many trials at a time as it has places.
         dry_run: print what would be done; nothing is written.
 
     Raises:
@@ -112,36 +148,44 @@ def sweep_file(path: str, overrides: Sequence[str], launcher: Launcher, *, dry_r
 def _search(path: str, overrides: Sequence[str], sweep: Any, launcher: Launcher) -> None:
     from simclr.sweep.search import Search
 
-    settings = launcher.settings
-    search = Search(sweep, settings.root, settings.seed)
-    workers, _ = launcher.share(machine.cpus())
+    search = Search(sweep, launcher.settings.root, launcher.settings.seed)
+    workers = launcher.places()
+    _, threads = launcher.share(workers)
     failed = 0
-    while True:
-        trials = [trial for _ in range(workers) if (trial := search.ask()) is not None]
-        if not trials:
-            break
+    while asked := [trial for _ in range(workers) if (trial := search.ask()) is not None]:
         try:
-            for trial in trials:
-                launcher.composer(trial.overrides)
-            grid = grids.prepare([trial.overrides for trial in trials], launcher.composer, settings.root)
-            told = {_name(grid, trial.overrides): TrialOf(path, tuple(overrides), trial.number) for trial in trials}
-            grids.run(grid, launcher.launch, launcher.composer, fail_fast=settings.fail_fast, trials=told)
-        except InvalidInput:
-            for trial in trials:
-                search.failed(trial.number)
-            failed += len(trials)
-            continue
-        except RunFailed:
-            failed += 1
+            failed += _round(TrialOf(path, tuple(overrides), -1), search, asked, launcher, threads)
         except BaseException:
-            for trial in trials:
+            for trial in asked:
                 search.given_back(trial.number)
             raise
-        for trial in trials:
-            _tell(search, settings.root, trial.number, _name(grid, trial.overrides))
-    _report(settings.root)
+        if failed and launcher.settings.fail_fast:
+            break
+    _report(launcher.settings.root)
     if failed:
-        raise RunFailed(f"{failed} rounds of trials had one that failed")
+        raise RunFailed(f"{failed} trials failed")
+
+
+def _round(sweep: TrialOf, search: Any, asked: Sequence[Any], launcher: Launcher, threads: int | None) -> int:
+    """Run trials side by side and tell the search what came of them; how many failed."""
+    trials, failed = [], 0
+    for trial in asked:
+        try:
+            launcher.composer(trial.overrides)
+            trials.append(trial)
+        except InvalidInput as error:
+            log.warning("trial %d cannot be run: %s", trial.number, error)
+            search.failed(trial.number)
+            failed += 1
+    settings = launcher.settings
+    grid = prepare([trial.overrides for trial in trials], launcher.composer, settings.root)
+    names = {trial.number: _name(grid, trial.overrides) for trial in trials}
+    told = {name: replace(sweep, number=number) for number, name in names.items()}
+    try:
+        run(grid, launcher.launch, launcher.composer, threads=threads, fail_fast=settings.fail_fast, trials=told)
+    except RunFailed as error:  # what came of each trial is in its record, and none is a reason to end the search
+        log.warning("%s", error)
+    return failed + sum(_tell(search, settings.root, number, name) for number, name in names.items())
 
 
 def _report(root: str, *, renew: bool = True) -> None:
@@ -166,16 +210,17 @@ def _name(grid: Grid, overrides: Sequence[str]) -> str:
     return next(each.name for each in grid.plan.cells for point in each.points if point.overrides == tuple(overrides))
 
 
-def _tell(search: Any, root: str, number: int, name: str) -> None:
-    """Pass a trial's record on to the search."""
+def _tell(search: Any, root: str, number: int, name: str) -> bool:
+    """Pass a trial's record on to the search; whether it failed. One without a record was lost, and is tried again."""
     try:
         record = json.loads((result.folder(root, name) / "result.json").read_bytes())
     except (OSError, ValueError):
-        search.failed(number)
-        return
+        search.given_back(number)
+        return False
     if record["status"] == "finished":
         search.finished(number, record)
-    elif str(record["error"]).startswith(grids.STOPPED_EARLY):
+    elif str(record["error"]).startswith(STOPPED_EARLY):
         search.stopped(number)
     else:
         search.failed(number)
+    return record["status"] == "failed"

@@ -17,12 +17,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from simclr import result
-from simclr.grid.table import duration
+from simclr.grid.table import count_of, duration
 from simclr.plan import LEFT
 from simclr.status import OVER, Doing, Status, status
 
 if TYPE_CHECKING:
-    from simclr.grid.run import Grid
+    from simclr.grid.prepare import Grid
 
 ROWS = 30
 """Cells in the live table, those that run first: a taller one would leave the screen."""
@@ -59,8 +59,15 @@ class Watch:
         self._over.set()
         self._thread.join()
 
-    def conclude(self) -> int:
-        """Print the counts, and how to rerun what did not end well; the number of those."""
+    def conclude(self, *, interrupted: bool = False) -> tuple[int, int]:
+        """Print the counts, and of what failed the reason and the command that runs it again.
+
+        Args:
+            interrupted: somebody asked for the end, and knows that not all is done.
+
+        Returns:
+            How many cells failed, and how many are left: not begun, or begun and not finished.
+        """
         self._over.set()
         self._thread.join()
         self._look(lambda _: None)
@@ -69,18 +76,18 @@ class Watch:
         counts = Counter(each.doing for each in self._known.values())
         told = [f"{count} {doing.value}" for doing in Doing if (count := counts[doing])]
         before = [f"{count} {state.value}" for state, count in plan.counts.items() if state not in LEFT]
-        console.print(
-            f"{len(plan.cells)} cells: {', '.join([*told, *before])}; {duration(time.time() - self._begun)}",
-            markup=False,
-        )
-        bad = [each for each in self._known.values() if each.doing is not Doing.FINISHED]
+        cells, taken = count_of(len(plan.cells), "cell"), duration(time.time() - self._begun)
+        console.print(f"{cells}: {', '.join([*told, *before])}; {taken}", markup=False)
+        failed = [each for each in self._known.values() if each.doing is Doing.FAILED]
+        left = [each for each in self._known.values() if each.doing not in OVER]
+        shown = failed if interrupted else [*failed, *(each for each in left if each.doing is not Doing.PLANNED)]
         overrides = {each.name: each.overrides for each in plan.cells}
-        for each in bad:
-            console.print(f"{each.doing.value}: {each.name}: {each.detail or 'not begun'}", markup=False)
+        for each in shown:
+            console.print(f"{each.doing.value}: {each.name}: {each.detail}", markup=False)
             console.print(f"  again: python run.py {shlex.join(overrides[each.name])}", markup=False)
             if each.log:
                 console.print(f"  log:   {each.log}", markup=False)
-        return len(bad)
+        return len(failed), len(left)
 
     def _follow(self) -> None:
         if not self._console.is_terminal:
@@ -160,12 +167,13 @@ def _urgency(each: Status) -> int:
 
 def print_status(root: str | Path, cells: list[Status]) -> None:
     """Print the state of every cell, and how many are in each."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     if not cells:
         console.print(f"no cell below {root}; python run.py -m ... starts a grid", markup=False)
         return
     (console if console.is_terminal else Console(width=200, highlight=False)).print(status_table(cells))
     counts = Counter(each.doing.value for each in cells)
     console.print(
-        f"{len(cells)} cells: " + ", ".join(f"{count} {name}" for name, count in counts.items()), markup=False
+        f"{count_of(len(cells), 'cell')}: " + ", ".join(f"{count} {name}" for name, count in counts.items()),
+        markup=False,
     )

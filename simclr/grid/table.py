@@ -47,7 +47,7 @@ def print_plan(plan: Plan, estimate: Estimate | None = None, console: Console | 
 def summary(plan: Plan, estimate: Estimate | None = None) -> str:
     """The counts, and what the grid will take and how that is known, in a few lines."""
     counted = ", ".join(f"{count} {state.value}" for state, count in plan.counts.items()) or "no cell"
-    lines = [f"{_plural(len(plan.cells), 'cell')}: {counted}", f"{_plural(plan.pretrainings, 'pretraining')} to make"]
+    lines = [f"{count_of(len(plan.cells), 'cell')}: {counted}", f"{count_of(plan.pretrainings, 'pretraining')} to make"]
     if estimate is None or not plan.left:
         return "\n".join(lines)
     if estimate.seconds is not None and estimate.machine_hours is not None and estimate.disk_bytes is not None:
@@ -81,5 +81,10 @@ def _merged(planned: Planned) -> str:
     return f" (named {more + 1} times in the grid)" if more else ""
 
 
-def _plural(count: int, what: str) -> str:
+def count_of(count: int, what: str) -> str:
+    """A number of things.
+
+    >>> count_of(1, "cell"), count_of(9, "cell")
+    ('1 cell', '9 cells')
+    """
     return f"{count} {what}{'' if count == 1 else 's'}"

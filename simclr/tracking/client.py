@@ -160,3 +160,20 @@ def arrived(path: str, patience: Patience) -> None:
         if time.monotonic() > until:
             raise ConnectionError(f"the server has the run as {state}, so it did not take all of it")
         time.sleep(0.5)
+
+
+def stopped(sweep: str, run: str, patience: Patience) -> bool:
+    """Whether someone stopped a run on its page, or cancelled its sweep."""
+    entity, project, name = sweep.split("/")
+    question = """
+    query Stopped($entity: String!, $project: String!, $sweep: String!, $run: String!) {
+        project(name: $project, entityName: $entity) {
+            run(name: $run) { stopped }
+            sweep(sweepName: $sweep) { state }
+        }
+    }
+    """
+    variables = {"entity": entity, "project": project, "sweep": name, "run": run}
+    # The client's own objects for runs do not say it, and its own question is asked every 15 seconds.
+    answer: dict[str, Any] = api(patience)._service_api.execute_graphql(question, variables)["project"]
+    return bool(answer["run"]["stopped"]) or answer["sweep"]["state"] in ("CANCELED", "CANCELLED")

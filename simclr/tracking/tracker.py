@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from simclr import agent, machine
 from simclr.config import Config
 from simclr.errors import one_line
+from simclr.files import MANIFEST
 from simclr.tracking import artifacts, client, content
 from simclr.tracking.client import Patience, Value, reason, within
 from simclr.tracking.content import Material
@@ -29,18 +30,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CLAIM = "pretraining.claim"
-"""The key in a run's configuration under which it says which pretraining it is busy with."""
+CLAIM = "pretraining.claim."
+"""The key in a run's configuration under which it says what it wants and what it has, before the number of the attempt:
+what a preempted run has logged is handed out again, and the client lets nobody change what was handed out."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A run of a sweep: its state (``running``, ``finished``, ...), its own pretraining, the one it is busy with."""
+    """A run of a sweep that is under way: which pretraining it wants to make, and which ones it makes or has made."""
 
     run: str
-    state: str
-    key: str | None
-    claimed: str | None
+    wants: str | None
+    has: tuple[str, ...]
 
 
 class Tracker:
@@ -58,6 +59,8 @@ class Tracker:
         self._run: wandb.Run | None = None
         self._stop = threading.Event()
         self._uploads: list[tuple[str, wandb.Artifact]] = []
+        self._unseen: dict[str, tuple[Path, Mapping[str, Any]]] = {}
+        self._attempt, self._has = 1, tuple[str, ...]()
         self._told = self._broken = False
 
     @property
@@ -73,7 +76,12 @@ class Tracker:
     @property
     def in_agent(self) -> bool:
         """Whether an agent started this process, for a cell of its sweep."""
-        return bool(os.environ.get("WANDB_SWEEP_ID"))
+        return self.sweep_id is not None
+
+    @property
+    def sweep_id(self) -> str | None:
+        """The sweep of this process's agent, None outside an agent."""
+        return os.environ.get("WANDB_SWEEP_ID") or None
 
     def begin(self, identity: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
         """Start the client and the run: online where that is wanted and possible, else offline."""
@@ -160,19 +168,26 @@ class Tracker:
         name = f"data-{self._config.data.name}"
         self._put(name, lambda: artifacts.of_data(name, digest, reference, metadata or {}), [digest[:16]])
 
-    def log_pretraining(self, key: str, folder: Path, metadata: Mapping[str, Any] | None = None) -> None:
+    def log_pretraining(
+        self, key: str, folder: Path, metadata: Mapping[str, Any] | None = None, *, made_here: bool = True
+    ) -> None:
         """A pretrained network as the artifact ``pretrained-<key>``, once per key.
 
         Args:
             key: the pretraining's.
             folder: the finished pretraining; its plain files are taken.
             metadata: what to say of it, as the artifact's metadata.
+            made_here: by this run; else the run is said to use it, and the artifact is made where there is none by the
+                time that the run ends: whoever made the network may be about to upload it.
         """
-        name = artifacts.pretraining_name(key)
-        if self._ask(f"look for {name}", lambda: client.api(self._patience).artifact_exists(self._path(name))):
-            return self.use_pretraining(key)
-
-        return self._put(name, lambda: artifacts.of_pretraining(key, folder, metadata or {}), ["latest", key])
+        if not made_here and not self.online:
+            return
+        if self._exists(key):
+            self.use_pretraining(key)
+        elif made_here:
+            self._put_pretraining(key, folder, metadata or {})
+        else:
+            self._unseen[key] = (folder, metadata or {})
 
     def use_pretraining(self, key: str) -> None:
         """Say that this cell looks at a network that another run trained; offline there is no telling."""
@@ -210,7 +225,7 @@ class Tracker:
             if not found:
                 return False
             into.mkdir(parents=True, exist_ok=True)
-            for file in found:
+            for file in sorted(found, key=lambda name: name == MANIFEST):  # last, as it makes the others count
                 (draft / file).replace(into / file)
             return True
         except OSError as error:
@@ -225,21 +240,43 @@ class Tracker:
             return None
         return self._ask("read the sweep", lambda: dict(client.api(self._patience).sweep(self._sweep_path()).config))
 
-    def claim(self, key: str | None) -> None:
-        """Say which pretraining this run is busy with: its own, another one of its sweep, or none."""
-        self._local(lambda run: run.config.update({CLAIM: key}, allow_val_change=True))
+    def want(self, key: str | None) -> None:
+        """Say which pretraining this run would make, or that it would not any more."""
+        self._say(key)
+
+    def take_on(self, key: str) -> None:
+        """Say that this run makes a pretraining."""
+        self._has = (*self._has, key)
+        self._say(None)
+
+    def give_up(self, key: str) -> None:
+        """Say that this run does not make a pretraining after all."""
+        if key in self._has:
+            self._has = tuple(each for each in self._has if each != key)
+            self._say(None)
 
     def claims(self) -> list[Claim]:
-        """What the runs of this sweep are busy with, the oldest run first; empty where nobody can be asked."""
+        """What the runs of this sweep that are under way say, the oldest run first; empty where nobody can be asked."""
 
         def ask() -> list[Claim]:
-            sweep = self._sweep_path()
-            runs = client.api(self._patience).runs(
-                sweep.rpartition("/")[0], filters={"sweep": sweep.rpartition("/")[2]}, order="+created_at", lazy=False
-            )
-            return [Claim(run.id, run.state, run.config.get("pretraining.key"), run.config.get(CLAIM)) for run in runs]
+            project, _, sweep = self._sweep_path().rpartition("/")
+            filters = {"sweep": sweep, "state": "running"}
+            runs = client.api(self._patience).runs(project, filters=filters, order="+created_at", lazy=False)
+            return [_claim(run.id, run.config) for run in runs]
 
         return (self._ask("ask what others pretrain", ask) or []) if self.in_agent else []
+
+    def stopped(self) -> bool:
+        """Whether someone stopped this run, or cancelled its sweep; asks the server where it has not said so."""
+        run = self._run
+        if self._stop.is_set() or run is None or not (self.online and self.in_agent):
+            return self._stop.is_set()
+        try:
+            path = self._sweep_path()
+            return within(self._patience.answer / 2, lambda: client.stopped(path, run.id, self._patience))
+        except Exception as error:
+            log.debug("W&B: %s", reason(error))
+            return False
 
     def preempting(self) -> None:
         """Say that this process is about to end though its cell has not, so that its sweep hands the cell out again.
@@ -254,6 +291,11 @@ class Tracker:
         if run is None:
             return None
         begun = time.monotonic()
+        for key, (folder, metadata) in self._unseen.items():
+            if self._exists(key):
+                self.use_pretraining(key)
+            else:
+                self._put_pretraining(key, folder, metadata)
         if self.online:
             for name, artifact in self._uploads:
                 left = max(1.0, self._patience.finish / 2 - (time.monotonic() - begun))
@@ -301,7 +343,7 @@ class Tracker:
         values = {
             **configuration,
             **{f"versions.{name}": version for name, version in machine.versions().items()},
-            **({agent.PARAMETERS: agent.parameters(agent.handed_out(os.environ))} if self.in_agent else {}),
+            **(self._of_the_sweep() if self.in_agent else {}),
         }
 
         def describe(run: wandb.Run) -> None:
@@ -312,13 +354,33 @@ class Tracker:
 
         self._local(describe)
 
+    def _of_the_sweep(self) -> dict[str, Any]:
+        handed = agent.handed_out(os.environ)
+        self._attempt = 1 + max(_attempts(handed), default=0)
+        # What was said before this attempt holds no more.
+        return {agent.PARAMETERS: agent.parameters(handed), **self._claim(None)}
+
+    def _claim(self, wants: str | None) -> dict[str, Any]:
+        return {f"{CLAIM}{self._attempt}": {"wants": wants, "has": list(self._has)}}
+
+    def _say(self, wants: str | None) -> None:
+        self._local(lambda run: run.config.update(self._claim(wants), allow_val_change=True))
+
     def _sweep_path(self) -> str:
         assert self._run is not None
-        return f"{self._run.entity}/{self._run.project}/{os.environ['WANDB_SWEEP_ID']}"
+        return f"{self._run.entity}/{self._run.project}/{self.sweep_id}"
 
     def _path(self, name: str) -> str:
         assert self._run is not None
         return f"{self._run.entity}/{self._run.project}/{name}:latest"
+
+    def _exists(self, key: str) -> bool:
+        name = artifacts.pretraining_name(key)
+        return bool(self._ask(f"look for {name}", lambda: client.api(self._patience).artifact_exists(self._path(name))))
+
+    def _put_pretraining(self, key: str, folder: Path, metadata: Mapping[str, Any]) -> None:
+        name = artifacts.pretraining_name(key)
+        self._put(name, lambda: artifacts.of_pretraining(key, folder, metadata), ["latest", key])
 
     def _put(self, name: str, make: Callable[[], wandb.Artifact], aliases: list[str]) -> None:
         """Log an artifact: offline to the run's folder, else to the server, which is asked about it first."""
@@ -384,3 +446,14 @@ class Tracker:
         if not self._told:
             self._told = True
             log.warning("W&B: %s", line)
+
+
+def _attempts(configuration: Mapping[str, Any]) -> list[int]:
+    numbers = [key.removeprefix(CLAIM) for key in configuration if key.startswith(CLAIM)]
+    return [int(number) for number in numbers if number.isdecimal()]
+
+
+def _claim(run: str, configuration: Mapping[str, Any]) -> Claim:
+    """What a run says in its last attempt."""
+    said = configuration.get(f"{CLAIM}{max(_attempts(configuration), default=0)}") or {}
+    return Claim(run, said.get("wants"), tuple(said.get("has") or ()))

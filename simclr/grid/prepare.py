@@ -1,0 +1,110 @@
+"""A grid before it runs: what its points mean, what of it is there already, and what it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simclr import data, experiment, store
+from simclr.cell import fingerprint
+from simclr.compose import Composer
+from simclr.config import Config
+from simclr.errors import InvalidInput
+from simclr.grid.estimate import Estimate, estimate, measured
+from simclr.grid.jobs import Job, jobs
+from simclr.plan import (
+    Abandoned,
+    Facts,
+    Making,
+    Plan,
+    Point,
+    Published,
+    Standing,
+    finished_cells,
+    identify,
+    plan,
+)
+from simclr.store.explain import HERE, MAKING, UNFINISHED, state
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A planned grid: its folder, its plan, and its jobs."""
+
+    root: Path
+    folder: Path
+    plan: Plan
+    jobs: tuple[Job, ...]
+
+
+def prepare(points: Sequence[Sequence[str]], composer: Composer, root: str | Path, *, rerun: bool = False) -> Grid:
+    """Plan a grid; takes no lock and writes nothing.
+
+    Args:
+        points: the overrides of each.
+        composer: makes configurations of them.
+        root: where results and pretrainings are looked for.
+        rerun: measure cells again that are done.
+
+    Raises:
+        InvalidInput: an override is not valid, or the data cannot be used: nothing was started.
+    """
+    configs = list(composer.all(points))
+    elsewhere = {config.root for config in configs} - {str(root)}
+    if elsewhere:
+        raise InvalidInput(f"root={','.join(sorted(elsewhere))}: a grid has one root; valid is root=DIR once")
+    known = _Data()
+    identified = identify(points, configs, known.digest, known.check)
+    made = plan(identified, facts(root, identified), rerun)
+    name = fingerprint({"cells": sorted({point.name for point in identified})})[:12]
+    return Grid(Path(root), Path(root) / "grids" / name, made, tuple(jobs(made)))
+
+
+def expected(grid: Grid, workers: int = 1, threads: int | None = None) -> Estimate:
+    """What a grid will take on so many workers, as far as anything like it was ever measured below its root."""
+    return estimate(grid.plan, measured(grid.root), workers, threads)
+
+
+def facts(root: str | Path, points: Sequence[Point]) -> Facts:
+    """What is there of a grid's cells and pretrainings."""
+    there = {path.name for path in store.every(root)}
+    keys = {point.cell.key for point in points if point.cell} & there
+    standings = {key: standing for key in keys if (standing := _standing(root, key)) is not None}
+    return Facts(finished_cells(root, points), standings)
+
+
+def _standing(root: str | Path, key: str) -> Standing | None:
+    found = state(root, key)
+    if found.name == HERE:
+        return Published()
+    told = store.told_progress(store.place(root, key))
+    who = f"process {told.get('pid')} on {told.get('host')}"
+    if found.name == MAKING:
+        return Making(who, told.get("epoch"))
+    return Abandoned(int(told.get("epoch", 0)), who) if found.name == UNFINISHED else None
+
+
+class _Data:
+    """The catalogues and digests of a grid's data, each looked up once."""
+
+    def __init__(self) -> None:
+        self._catalogues: dict[tuple[Any, ...], data.Catalogue] = {}
+        self._digests: dict[tuple[Any, ...], str] = {}
+
+    def digest(self, config: Config) -> str:
+        place = (config.data.name, config.data.root)
+        if place not in self._digests:
+            cache = experiment.cache_folder(config)
+            self._digests[place] = data.digest(self._catalogue(config), cache, remember=False)
+        return self._digests[place]
+
+    def check(self, config: Config) -> None:
+        experiment.check_cell(config, self._catalogue(config))
+
+    def _catalogue(self, config: Config) -> data.Catalogue:
+        place = (config.data.name, config.data.root)
+        if place not in self._catalogues:
+            self._catalogues[place] = data.catalogue(config.data, experiment.cache_folder(config))
+        return self._catalogues[place]

@@ -1,0 +1,189 @@
+"""Sweep files from end to end without a server: grids, searches, what is refused, how a killed search goes on."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+from simclr.sweep.file import read
+from simclr.sweep.search import Search
+from tests.grid.processes import RUN, SWEEP, TINY, pretrained, records, statuses
+
+SMALL = "".join(f"      - {text}\n" for text in TINY)
+
+ABLATION = f"""
+    program: run.py
+    method: grid
+    name: ablation
+    metric: {{name: probe/test_accuracy, goal: maximize}}
+    parameters:
+      head: {{values: [zero_relu, one_relu, two_relu]}}
+      probe.layer: {{values: [-2, -4, -6]}}
+    command:
+      - ${{env}}
+      - ${{interpreter}}
+      - ${{program}}
+{SMALL}      - on_invalid=skip
+      - ${{args_no_hyphens}}
+"""
+
+PROBES = f"""
+    program: run.py
+    method: random
+    name: probes
+    run_cap: 5
+    metric: {{name: probe/test_accuracy, goal: maximize}}
+    parameters:
+      probe.label_fraction: {{min: 0.1, max: 0.5}}
+      probe.layer: {{values: [encoder, relu_1]}}
+    command:
+{SMALL}      - head=two_relu
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    """``file(text)``: a sweep file of this text."""
+
+    def write(text: str):
+        path = tmp_path / "sweep.yaml"
+        path.write_text(dedent(text))
+        return path
+
+    return write
+
+
+def trials(path, root, *overrides):
+    found = Search(read(path, overrides), root).trials()
+    return [(each.state, each.value) for each in found]
+
+
+def test_a_sweep_file_of_a_grid_is_the_same_grid(file, finished, start):
+    path = file(ABLATION)
+    told = start(SWEEP, str(path), "--dry-run").done()
+    assert "9 cells: 6 done, 3 pruned" in told.output
+    ran = start(SWEEP, str(path)).done()
+    assert "9 cells: 6 done, 3 pruned" in ran.output
+    assert statuses(finished) == ["finished"] * 6 + ["skipped"] * 3
+    one = start(SWEEP, str(path), "head=two_relu", "probe.layer=relu_1", "probe.label_fraction=0.3").done()
+    assert "1 cell: 1 finished" in one.output
+
+
+def test_a_random_search_runs_its_trials_and_a_killed_one_goes_on(file, finished, start):
+    path, networks = file(PROBES), pretrained(finished)
+    before = len(records(finished))
+    search = start(SWEEP, str(path))
+    search.until(lambda: len(records(finished)) >= before + 2)
+    search.process.kill()
+    search.process.wait()
+    kept = records(finished)
+    again = start(SWEEP, str(path)).done()
+    assert [state for state, _ in trials(path, finished)] == ["finished"] * 5
+    assert len(records(finished)) == before + 5
+    assert {name: records(finished)[name] for name in kept} == kept
+    assert pretrained(finished) == networks
+    measured = {each["probe"]["test_accuracy"]["mean"] for name, each in records(finished).items() if each["probe"]}
+    assert {value for _, value in trials(path, finished)} <= measured
+    assert again.output.splitlines()[-1].startswith("report ")
+    more = start(SWEEP, str(path), "run_cap=6", "--dry-run").done()
+    assert more.output == "probes: random search, 6 trials, over probe.label_fraction, probe.layer\n"
+    start(SWEEP, str(path), "run_cap=6").done()
+    assert len(trials(path, finished)) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", [(), ("launch=local", "hydra.launcher.n_jobs=2")], ids=["serial", "local"])
+def test_a_bayesian_search_stops_a_bad_trial_early(file, start, launch):
+    text = PROBES.replace("method: random", "method: bayes").replace("run_cap: 5", "run_cap: 6")
+    text = text.replace("probe.label_fraction: {min: 0.1, max: 0.5}", "seed: {min: 0, max: 1000}")
+    text = text.replace("probe.layer: {values: [encoder, relu_1]}", "pretrain.temperature: {min: 0.05, max: 1.0}")
+    text = text.replace(
+        "parameters:", "early_terminate: {type: hyperband, min_iter: 1, eta: 4, strict: true}\n    parameters:"
+    )
+    path = file(text)
+    epochs = ("pretrain.epochs=4", "pretrain.monitor_epochs=1", "probe.layer=encoder")
+    search = start(SWEEP, str(path), *epochs, *launch).done()
+    found = trials(path, search.root, *epochs, *launch)
+    assert len(found) == 6
+    assert {state for state, _ in found} == {"finished", "stopped"}
+    stopped = [each for each in records(search.root).values() if each["status"] == "skipped"]
+    assert len(stopped) == [state for state, _ in found].count("stopped") >= 1
+    assert all(each["error"].startswith("stopped early by hyperband: monitor/knn_accuracy 0.") for each in stopped)
+    assert len(pretrained(search.root)) == 6 - len(stopped)
+
+
+REFUSED = [
+    (ABLATION.replace("method: grid", "method: gird"), (), ", line 3: method: gird: valid is grid, random, bayes"),
+    (
+        ABLATION.replace("probe.layer:", "probe.lyer:"),
+        (),
+        ', line 8: probe.lyer: there is no such key. Did you mean "probe.layer"',
+    ),
+    (ABLATION.replace("two_relu]", "three_relu]"), (), ", line 7: head=three_relu: there is no such option"),
+    (
+        ABLATION.replace("metric:", "conditions: []\n    metric:"),
+        (),
+        ", line 5: conditions: there is no such key in a sweep file",
+    ),
+    (
+        ABLATION.replace("pretrain.epochs=2", "pretrain.epochs=0"),
+        (),
+        ", line 13: command: pretrain.epochs=0: valid is at least 1",
+    ),
+    (ABLATION, ("pretrain.epochs=many",), "pretrain.epochs=many: valid is a whole number"),
+    (ABLATION, ("data=folder", "data.root=nowhere"), "data.root=nowhere"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "says"), REFUSED, ids=[says.removeprefix(", line ")[:30] for *_, says in REFUSED]
+)
+def test_what_is_wrong_with_a_sweep_is_told_with_its_line_before_anything_starts(
+    file, start, tmp_path, text, overrides, says
+):
+    path = file(text)
+    refused = start(SWEEP, str(path), *overrides)
+    assert refused.code() == 2
+    (line,) = refused.errors.splitlines()
+    assert line.startswith("error: ")
+    assert says in line
+    assert (str(path) in line) is says.startswith(", line")
+    assert not refused.root.exists()
+
+
+SYNTAX = [
+    (["head=zero_relu,one_relu"], 2),
+    (["head=glob(*_relu)"], 3),
+    (["head=glob(*,exclude=none)"], 3),
+    (["seed=range(3)"], 3),
+    (["seed=range(0,10,5)"], 2),
+    (["probe.layer=choice(encoder,-1)"], 2),
+    (["encoder.widths=[8,12],[8,16]", "encoder.blocks=[1,1]"], 2),
+    (["head=sort(two_relu,none)", "pretrain.temperature=0.1,0.2,0.5"], 6),
+    (["hydra.sweeper.params={seed:'1,2'}"], 2),
+]
+
+
+@pytest.mark.parametrize(("overrides", "cells"), SYNTAX, ids=[overrides[0] for overrides, _ in SYNTAX])
+def test_a_multirun_understands_what_hydras_own_sweeper_does(start, overrides, cells):
+    told = start(RUN, *overrides, "--dry-run").done()
+    assert f"\n{cells} cells: " in told.output
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["head=none,three_relu"], "head=three_relu: there is no such option"),
+        (["seed=1,many"], "seed=many: valid is a whole number"),
+        (["root=a,b"], "a grid has one root"),
+        (["seed=interval(0,1)"], "seed=interval(0,1): an interval has no end"),
+    ],
+)
+def test_a_grid_that_cannot_be_run_ends_with_code_2_and_one_line(start, overrides, says):
+    refused = start(RUN, *overrides)
+    assert refused.code() == 2
+    (line,) = refused.errors.splitlines()
+    assert line.startswith("error: ")
+    assert says in line
+    assert not refused.root.exists()
