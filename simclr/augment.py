@@ -93,7 +93,7 @@ def random_resized_crop(
     draws: Iterator[tf.Tensor],
     dtype: Any = tf.float32,
 ) -> tf.Tensor:
-    """Two rectangles of each image of random area, aspect and place, perhaps mirrored and blurred.
+    """Rectangles of each image of random area, aspect and place, perhaps mirrored and blurred: V views, usually two.
 
     The crop's width and height in shares of the image's are w = sqrt(area * r / aspect), h = sqrt(area * aspect / r),
     where r is the crop's own aspect, so that w h = area and (w * aspect) / h = r; what would stick out is cut off.
@@ -103,13 +103,13 @@ def random_resized_crop(
         lines: (N, S, C, S) uint8.
         aspect: (N,) float32, true width / height.
         size: side of the views in pixels.
-        draws: uniform numbers in [0, 1), (2N,) each.
+        draws: uniform numbers in [0, 1), (V N,) each.
         dtype: of the pixels.
 
     Returns:
-        (2N, C, size, size) of ``dtype``.
+        (V N, C, size, size) of ``dtype``; the first N are the first view of each.
     """
-    by_image = (tf.transpose(tf.reshape(draw, (2, -1))) for draw in draws)  # (N, 2)
+    by_image = (tf.transpose(tf.reshape(draw, (-1, aspect.shape[0]))) for draw in draws)  # (N, V)
     aspect = aspect[:, None]
     area = _between(next(by_image), *config.crop_area)
     ratio = tf.exp(_between(next(by_image), *(math.log(end) for end in config.crop_aspect)))

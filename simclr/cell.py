@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from simclr.config import Config, Decides, settings
+from simclr.config import LABELLED_TRAINING, AugmentConfig, Config, Decides, settings
 from simclr.errors import InvalidInput, suggestion
 from simclr.machine import resolve_precision
 
@@ -121,6 +121,12 @@ def probed_view(config: Config) -> View:
     return View(config.probe.image_size, probes_mirror(config), probes_centre(config))
 
 
+def labelled_augment(config: Config) -> AugmentConfig:
+    """How an image varies while a network is trained with its label: the views' geometry, without colour and noise."""
+    geometry = ("crop_area", "crop_aspect", "flip", "rotation", "scale", "shear", "shift")
+    return AugmentConfig(name="labelled", **{name: getattr(config.augment, name) for name in geometry})
+
+
 def pretraining_identity(config: Config, digest: str) -> dict[str, Any]:
     """Everything that can change the pretrained weights, as dotted keys, in the form that says only what matters.
 
@@ -137,7 +143,10 @@ def pretraining_identity(config: Config, digest: str) -> dict[str, Any]:
 
 
 def cell_identity(config: Config, digest: str) -> dict[str, Any]:
-    """The pretraining's key and everything that decides what is measured on it, as dotted keys."""
+    """The pretraining's key and everything that decides what is measured on it, as dotted keys.
+
+    A probe on frozen features trains no network, and how it would is left out.
+    """
     identity = {key: value for key, field, value in settings(config) if field.metadata["decides"] is Decides.CELL}
     try:
         identity["probe.layer"] = probed_layer(config).name
@@ -145,6 +154,8 @@ def cell_identity(config: Config, digest: str) -> dict[str, Any]:
         identity["probe.layer"] = config.probe.layer
     identity["probe.flip"] = probes_mirror(config)
     identity["probe.crop"] = probes_centre(config)
+    if config.probe.name != "finetune":
+        identity = {key: value for key, value in identity.items() if key not in LABELLED_TRAINING}
     return {"pretraining": fingerprint(pretraining_identity(config, digest))[:16], **identity}
 
 

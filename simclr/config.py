@@ -184,6 +184,23 @@ class ProbeConfig:
     crop: str = setting("auto", CELL, OneOf(("auto", "centre", "whole")))
     strengths: list[float] = setting([0.001, 0.01, 0.1, 1.0], CELL, Range(0, above=True))
     neighbours: list[int] = setting([1, 3, 5, 10, 20], CELL, Range(1))
+    # How a network is trained with labels, see LABELLED_TRAINING.
+    learning_rates: list[float] = setting([0.00005, 0.0005, 0.005], CELL, Range(0, 1000, above=True))
+    weight_decay: float = setting(0.05, CELL, Range(0, 10))
+    batch_size: int = setting(32, CELL, Range(2, 1_000_000, "images"))
+    epochs: int = setting(40, CELL, Range(1, 1_000_000, "epochs"))
+    stops: int = setting(4, CELL, Range(1, 1000, "times"))
+    folds: int = setting(2, CELL, Range(2, 100, "folds"))
+
+
+LABELLED_TRAINING = tuple(
+    f"probe.{name}" for name in ("learning_rates", "weight_decay", "batch_size", "epochs", "stops", "folds")
+)
+"""The settings by which a network is trained with labels: for ``probe=finetune`` and supervised baselines.
+
+The learning rate, one of ``learning_rates``, falls along a cosine over ``epochs``; training ends at one of ``stops``
+points, evenly spread over them. Which rate and which point is chosen by ``folds``-fold cross-validation.
+"""
 
 
 @dataclass
@@ -218,6 +235,8 @@ class Config:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     seed: int = setting(0, WEIGHTS, Range(0, 2**31 - 1))
+    # They are other networks' numbers, beside the cell's own: a cell recorded without them is done all the same.
+    baselines: bool = setting(False, NOTHING)
     on_invalid: str = setting("error", NOTHING, OneOf(("error", "skip")))
     rerun: bool = setting(False, NOTHING)
     fail_fast: bool = setting(False, NOTHING)

@@ -38,7 +38,6 @@ from simclr.tracking import Material
 
 if TYPE_CHECKING:
     from simclr.data import Images
-    from simclr.store import Features
     from simclr.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -176,13 +175,13 @@ def _measure(
     Returns:
         The measured parts of the record, the class given to each test image, and what pictures are made of.
     """
+    from simclr.measurement import measure
+
     threads = cell.config.pretrain.threads or machine.cpus()
     found = pretrained.obtain(cell, images, session, meanwhile)
     assert found is not None  # it waits
     pretraining, features, reused = found
-    # A probe's problems are small: two threads lose more than they win, all the more on a busy machine.
-    with session("probes"), threadpool_limits(1):
-        measured, predictions = _probe(cell, images, features)
+    measured, predictions = measure(cell, images, pretraining, features, session)
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
     kept = {name: pretraining.manifest[name] for name in facts}
     measured["pretraining"] = {"key": cell.key, "reused": reused, **kept}
@@ -193,42 +192,6 @@ def _measure(
         images.test.paths,
     )
     return {**measured, "host": machine.host(threads)}, predictions, material
-
-
-def _probe(cell: Cell, images: Images, features: Features) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Probe the representation and its two baselines on the same label subsets, and describe it."""
-    from simclr import representation
-    from simclr.baseline import pixel_baseline
-    from simclr.probe import WeightedNeighbours, build_probe, evaluate, label_subsets
-
-    config = cell.config
-    if config.probe.name == "documents":
-        from simclr.runtime import start_tensorflow
-
-        start_tensorflow(config.pretrain.threads)
-    labels, test_labels = images.train.labels, images.test.labels
-    subsets = label_subsets(config.probe, labels, config.seed)
-    probe = build_probe(config.probe)
-    seen = {name: features.of(name, cell.layer.name) for name in ("trained", "untrained")}
-    evaluations = {
-        name: evaluate(probe, (train, labels), (test, test_labels), subsets, config.seed)
-        for name, (train, test) in seen.items()
-    }
-    evaluations["pixels"] = pixel_baseline(config, images, subsets, log.info)
-    train, test = seen["trained"]
-    nearest = WeightedNeighbours((20,)).classify(train, labels, test, 20)
-    measured = {
-        "probe": {**evaluations["trained"].record, "classes": list(images.classes)},
-        "baselines": {name: evaluations[name].record["test_accuracy"] for name in ("pixels", "untrained")},
-        "representation": {
-            "alignment": features.alignment(cell.layer.name),
-            "uniformity": representation.uniformity(test),
-            "effective_rank": representation.effective_rank(train),
-            "knn_accuracy": float(np.mean(nearest == test_labels)),
-        },
-    }
-    predictions = {name: each.predictions.astype(np.int16) for name, each in evaluations.items()}
-    return measured, {**predictions, "labels": test_labels.astype(np.int16)}
 
 
 def skip(config: Config, reason: ImpossibleCell | str, *, track: bool = False) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,17 @@ def extract(network: Any, layers: Sequence[str], split: ImageSplit, view: View) 
     Returns:
         By layer name, (N, D) float32.
     """
-    model = networks.representations(network, layers)
+    return eye(networks.representations(network, layers), view)(split.pixels, split.aspect)
+
+
+def eye(model: Any, view: View) -> Callable[[NDArray[np.uint8], NDArray[np.float32]], dict[str, Features]]:
+    """What a model makes of images in inference mode, seen in that way, as a function of pixels and aspects.
+
+    Args:
+        model: from images (B, H, W, C) to a dictionary, name to (B, D) float32; as it is whenever the function is
+            called, also after further training.
+        view: how it looks at an image; of an image and its mirror image it gives the mean.
+    """
 
     @tf.function(reduce_retracing=True)
     def look(lines: tf.Tensor, aspect: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -42,11 +52,14 @@ def extract(network: Any, layers: Sequence[str], split: ImageSplit, view: View) 
             features = {name: (features[name] + mirrored[name]) / 2 for name in features}
         return features
 
-    batches = []
-    for start in range(0, len(split.labels), BATCH):
-        lines = line_order(split.pixels[start : start + BATCH])
-        batches.append(look(lines, tf.constant(split.aspect[start : start + BATCH])))
-    return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in layers}
+    def seen(pixels: NDArray[np.uint8], aspect: NDArray[np.float32]) -> dict[str, Features]:
+        batches = []
+        for start in range(0, len(aspect), BATCH):
+            lines = line_order(pixels[start : start + BATCH])
+            batches.append(look(lines, tf.constant(aspect[start : start + BATCH])))
+        return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
+
+    return seen
 
 
 def view_pairs(

@@ -88,13 +88,15 @@ def representations(model: Any, names: Sequence[str]) -> Any:
     backbone = model.get_layer("backbone")
     stages = stage_outputs(backbone)
     images = keras.Input(model.input.shape[1:], name="images")
-    maps = keras.Model(backbone.input, stages, name="stages")(images)
+    last = list(stages)[-1]
+    needed = {name: maps for name, maps in stages.items() if name in wanted or (name == last and wanted - set(stages))}
+    maps = keras.Model(backbone.input, needed, name="stages")(images)  # a stage's network ends with it
     found = {}
-    for name in stages:
+    for name in needed:
         if name in wanted:
             found[name] = keras.layers.GlobalAveragePooling2D(dtype="float32", name=f"{name}_mean")(maps[name])
-    features = maps[list(stages)[-1]]
-    for layer in _readable_layers(model):
+    features = maps.get(last)
+    for layer in _readable_layers(model) if features is not None else ():
         features = layer(features)
         if layer.name in wanted:
             found[layer.name] = keras.layers.Activation("linear", dtype="float32", name=f"{layer.name}_out")(features)

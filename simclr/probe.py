@@ -71,6 +71,18 @@ def evaluate(
     features, labels = train
     test_features, test_labels = test
     fits = [probe(features[subset], labels[subset], test_features, test_labels, seed) for subset in subsets]
+    return judged(fits, labels, test_labels, subsets)
+
+
+def judged(fits: Sequence[Fitted], labels: Labels, test_labels: Labels, subsets: Sequence[Positions]) -> Evaluation:
+    """The record of classifiers that were fitted to one labelled subset each.
+
+    Args:
+        fits: one per subset.
+        labels: (N,) of the training images.
+        test_labels: (m,).
+        subsets: positions of labelled images, one array per draw.
+    """
     predictions = np.stack([fit.test for fit in fits])
     classes = int(labels.max()) + 1
     confusion = np.zeros((classes, classes), dtype=int)
@@ -123,7 +135,7 @@ class LogisticRegression:
         this path it falls and then rises, and the fits that are left out are the slowest ones.
         """
         strengths = sorted(self.strengths)
-        folds = _folds(labels, seed)
+        folds = stratified_folds(labels, seed)
         models = [_regression(strengths[0]) for _ in folds]
         best, least, accuracy_of_best = strengths[0], float("inf"), None
         for strength in strengths if folds else ():
@@ -138,6 +150,35 @@ class LogisticRegression:
                 break
             best, least, accuracy_of_best = strength, loss, hits / len(labels)
         return best, accuracy_of_best
+
+
+@dataclass(frozen=True)
+class LinearClassifier:
+    """Logits (features - mean) / spread @ kernel + bias; ``spread`` (D,), ``kernel`` (D, C)."""
+
+    mean: NDArray[Any]
+    spread: NDArray[Any]
+    kernel: NDArray[Any]
+    bias: NDArray[Any]
+
+
+def linear_classifier(
+    features: Features, labels: Labels, classes: int, strengths: tuple[float, ...], seed: int
+) -> LinearClassifier:
+    """What ``probe=linear`` fits to features (n, D) and labels (n,), as weights; zeros for a class without one."""
+    standard, _ = _standardise(features, features)
+    rotated, _ = _row_space(standard, standard)
+    strength, _ = LogisticRegression(strengths)._choose(rotated, labels, seed)
+    model = _regression(strength).fit(standard, labels)
+    # Of two classes there is one logit f: the odds of softmax(-f/2, f/2) are those of sigmoid(f).
+    rows, offsets = (
+        (model.coef_, model.intercept_)
+        if len(model.classes_) > 2
+        else (np.concatenate([-model.coef_, model.coef_]) / 2, np.repeat(model.intercept_, 2) * [-0.5, 0.5])
+    )
+    kernel, bias = np.zeros((features.shape[1], classes)), np.zeros(classes)
+    kernel[:, model.classes_], bias[model.classes_] = rows.T, offsets
+    return LinearClassifier(features.mean(axis=0), features.std(axis=0), kernel, bias)
 
 
 def _regression(strength: float) -> Any:
@@ -160,7 +201,7 @@ class WeightedNeighbours:
         self, features: Features, labels: Labels, test_features: Features, test_labels: Labels, seed: int
     ) -> Fitted:
         number, validation_accuracy = self.neighbours[0], None
-        if folds := _folds(labels, seed):
+        if folds := stratified_folds(labels, seed):
             hits = np.zeros(len(self.neighbours))
             for inside, outside in folds:
                 for position, candidate in enumerate(self.neighbours):
@@ -211,12 +252,12 @@ def documents_probe(
     return Fitted(train, model.predict(test_features, verbose=0).argmax(axis=1), float(history["val_accuracy"][best]))
 
 
-def _folds(labels: Labels, seed: int) -> list[tuple[Positions, Positions]]:
-    """Stratified folds, at most five; none where a class has a single example, so that nothing can be chosen."""
+def stratified_folds(labels: Labels, seed: int, most: int = 5) -> list[tuple[Positions, Positions]]:
+    """Stratified folds, at most ``most``; none where a class has a single example, so that nothing can be chosen."""
     from sklearn.model_selection import StratifiedKFold
 
     counts = np.bincount(labels)
-    number = min(5, int(counts[counts > 0].min()))
+    number = min(most, int(counts[counts > 0].min()))
     if number < 2:
         return []
     splitter = StratifiedKFold(number, shuffle=True, random_state=seed)

@@ -21,12 +21,17 @@ def print_summary(record: dict[str, Any], console: Console | None = None) -> Non
     table.add_column(f"{cell['probe']} probe, {cell['label_fraction']:.3g} of the labels")
     table.add_column("test accuracy", justify="right")
     table.add_column("95 % interval", justify="right")
+    untrained = "from its first weights" if cell["probe"] == "finetune" else "before the first step"
     rows = {
         f"{named}, pretrained": record["probe"]["test_accuracy"],
-        f"{named}, before the first step": record["baselines"]["untrained"],
+        f"{named}, {untrained}": record["baselines"]["untrained"],
         "raw pixels": record["baselines"]["pixels"],
+        "supervised, same labels": record["baselines"].get("supervised_subset"),
+        "supervised, all labels": record["baselines"].get("supervised_all"),
     }
     for name, accuracy in rows.items():
+        if accuracy is None:
+            continue
         low, high = accuracy["ci95"]
         table.add_row(name, f"{accuracy['mean']:.3f}", f"{low:.3f} to {high:.3f}")
     console.print(table)

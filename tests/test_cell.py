@@ -49,7 +49,7 @@ KEYS = [(key, field.metadata["decides"]) for key, field, _ in settings(Config)]
 
 @pytest.mark.parametrize(("key", "decides"), KEYS, ids=[key for key, _ in KEYS])
 def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
-    config = composed("probe.layer=relu_1", "pretrain.precision=float32")
+    config = composed("probe.layer=relu_1", "pretrain.precision=float32", "probe=finetune")
     before, after = describe(config, DIGEST), describe(changed(config, key), DIGEST)
     assert (before.key != after.key) is (decides is Decides.WEIGHTS)
     assert (before.name.split("-")[-1] != after.name.split("-")[-1]) is (decides is not Decides.NOTHING)
@@ -58,6 +58,11 @@ def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
 def test_other_data_are_another_pretraining(composed):
     config = composed()
     assert describe(config, DIGEST).key != describe(config, "e" * 64).key
+
+
+def test_how_a_network_would_be_trained_is_no_part_of_a_probe_on_frozen_features(composed):
+    names = {describe(composed("probe=linear", f"probe.epochs={epochs}"), DIGEST).name for epochs in (7, 8)}
+    assert len(names) == 1
 
 
 def test_automatic_precision_is_the_one_it_stands_for(composed):

@@ -110,6 +110,66 @@ def test_every_probe_makes_a_record(composed, tmp_path, probe):
     assert len(record["probe"]["test_accuracy"]["values"]) == 2
 
 
+LABELLED = ("probe.epochs=2", "probe.stops=1", "probe.folds=2", "probe.learning_rates=[0.003]")
+
+
+@pytest.fixture(scope="module")
+def fine_tuned(composed, cell):
+    """The same pretraining fine-tuned, with all baselines, below the same root."""
+    return experiment.run(
+        composed(*QUICK, *LABELLED, "probe=finetune", "probe.layer=-4", "baselines=true", f"root={cell[1]}")
+    )
+
+
+def test_a_fine_tuned_cell_has_the_record_of_any_probe(cell, fine_tuned):
+    frozen = cell[0]
+    assert fine_tuned["status"] == "finished"
+    assert fine_tuned["cell"]["probe"] == "finetune"
+    assert fine_tuned["pretraining"]["reused"]
+    assert fine_tuned["pretraining"]["key"] == frozen["pretraining"]["key"]
+    assert set(fine_tuned["probe"]) == set(frozen["probe"])
+    for part in ("test_accuracy", "validation_accuracy", "train_accuracy"):
+        assert len(fine_tuned["probe"][part]["values"]) == 2
+        assert 0 < fine_tuned["probe"][part]["mean"] <= 1
+    assert np.sum(fine_tuned["probe"]["confusion"]) == 2 * 450
+    assert fine_tuned["baselines"]["pixels"] == frozen["baselines"]["pixels"]
+    assert fine_tuned["baselines"]["untrained"] != frozen["baselines"]["untrained"]
+    assert fine_tuned["representation"] == frozen["representation"]
+    with np.load(Path(fine_tuned["path"]).parent / "predictions.npz") as kept:
+        shapes = {name: kept[name].shape for name in kept.files}
+    assert shapes["trained"] == shapes["untrained"] == shapes["supervised_subset"] == (2, 450)
+    assert shapes["supervised_all"] == (1, 450)
+
+
+def test_supervised_baselines_are_trained_once_for_all_cells(cell, fine_tuned, composed, monkeypatch):
+    from simclr.finetune import FineTuning
+
+    monkeypatch.delattr(FineTuning, "__init__")  # whoever trains would fail
+    config = composed(*QUICK, *LABELLED, "head=none", "pretrain.epochs=1", "baselines=true", f"root={cell[1]}")
+    other = experiment.run(config)
+    supervised = ("supervised_subset", "supervised_all")
+    assert set(other["baselines"]) == {"pixels", "untrained", *supervised}
+    for name in supervised:
+        assert other["baselines"][name] == fine_tuned["baselines"][name]
+    assert len(other["baselines"]["supervised_all"]["values"]) == 1
+    low, high = other["baselines"]["supervised_all"]["ci95"]
+    assert low < other["baselines"]["supervised_all"]["mean"] < high
+
+
+def test_the_report_shows_fine_tuning_and_supervised_baselines(cell, fine_tuned):
+    from simclr.report.write import write
+
+    text = (write(cell[1]).page.parent / "table.md").read_text()
+    assert "supervised, same labels" in text
+    assert f"{fine_tuned['probe']['test_accuracy']['mean']:.2f}" in text
+    assert f"{fine_tuned['baselines']['supervised_all']['mean']:.3f}" in text
+
+
+def test_baselines_are_no_part_of_a_cells_identity(composed, tmp_path):
+    names = {experiment.describe(composed(f"baselines={each}"), "d" * 64).name for each in ("true", "false")}
+    assert len(names) == 1
+
+
 def test_an_impossible_cell_is_an_error_or_skipped_as_asked(composed, tmp_path):
     impossible = ("head=one_relu", "probe.layer=-6", f"root={tmp_path}")
     with pytest.raises(ImpossibleCell, match="one_relu has the layers"):

@@ -15,6 +15,7 @@ from simclr.probe import (
     documents_probe,
     evaluate,
     label_subsets,
+    linear_classifier,
 )
 
 PROBES = [LogisticRegression((0.01, 0.1, 1.0)), WeightedNeighbours((1, 5))]
@@ -67,6 +68,17 @@ def test_fewer_images_than_features_are_solved_in_their_own_space_with_the_same_
     direct = Regression(C=0.1, tol=1e-8, max_iter=5000).fit(train, labels).predict_proba(test)
     rotated = Regression(C=0.1, tol=1e-8, max_iter=5000).fit(small, labels).predict_proba(small_test)
     assert rotated == pytest.approx(direct, abs=1e-4)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_linear_probe_can_be_had_as_weights(classes):
+    features, labels = clusters(90)
+    known = labels < classes
+    features, labels = features[known], labels[known]
+    made = linear_classifier(features, labels, 4, (0.01, 0.1), 0)
+    logits = (features - made.mean) / made.spread @ made.kernel + made.bias
+    assert (made.kernel[:, classes:] == 0).all()
+    assert (logits[:, :classes].argmax(axis=1) == PROBES[0](features, labels, features, labels, 0).train).mean() > 0.95
 
 
 def test_a_feature_that_never_changes_does_no_harm():

@@ -173,7 +173,10 @@ def _measured(path: Path) -> Measured | None:
             precision=training.get("precision") or resolve_precision(config["pretrain"]["precision"]),
             probe=record["cell"]["probe"],
             training_seconds=training["seconds"],
-            other_seconds=max(0.0, record["seconds"] - training["seconds"]),
+            # Baselines are other networks' trainings, which the cells of a grid share.
+            other_seconds=max(
+                0.0, record["seconds"] - training["seconds"] - (record.get("timing") or {}).get("baselines", 0.0)
+            ),
             disk_bytes=_bytes(path.parents[2] / "pretrained" / training["key"]),
             threads=host["threads"],
             cpus=host["cpus"],

@@ -81,7 +81,9 @@ def _of_panel(grid: Grid, panel: Panel, several: bool) -> Answer:
 def _headline(grid: Grid, panel: Panel, best: Standing) -> str:
     """``two_relu probed at the encoder: 0.61 [0.58, 0.64]; +0.17 over the untrained network; ...``."""
     parts = [f"{_where(grid, panel, best.group)}: {with_interval(best.accuracy)}"]
-    for difference, baseline in ((best.over_untrained, "the untrained network"), (best.over_pixels, "raw pixels")):
+    fine_tuned = best.group.probe == "finetune"  # and so was the untrained network
+    untrained = "the same training from its first weights" if fine_tuned else "the untrained network"
+    for difference, baseline in ((best.over_untrained, untrained), (best.over_pixels, "raw pixels")):
         if difference is not None:
             parts.append(_over_baseline(difference, baseline))
     return "; ".join(parts) + "."

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from simclr.config import Config, Decides, settings
+from simclr.config import LABELLED_TRAINING, Config, Decides, settings
 from simclr.report.records import CellRecord
 
 OWN_PLACE = ("head.name", "probe.layer")
@@ -141,6 +141,8 @@ def _place(each: Group) -> tuple[Any, ...]:
 def _identity(cell: CellRecord, unmeasured: set[str]) -> dict[str, Any]:
     """Everything that the cell's numbers depend on, but the seed."""
     identity = {key: value for key, value in cell.settings.items() if key not in unmeasured and key != "seed"}
+    if cell.get("cell.probe") != "finetune":
+        identity = {key: value for key, value in identity.items() if key not in LABELLED_TRAINING}
     identity["data.name"] = cell.get("cell.data")
     identity["data.digest"] = cell.get("data.digest", "")
     identity["head.name"] = cell.head

@@ -201,7 +201,7 @@ def test_a_trial_that_is_given_back_is_asked_for_again(tmp_path):
 
 ASK = """
 import sys, time
-from tests.test_search import made
+from tests.sweep.test_search import made
 from simclr.sweep.search import Search
 search = Search(made(sys.argv[2], run_cap=2), sys.argv[1])
 print(search.ask(), flush=True)
