@@ -84,6 +84,7 @@ def obtain(
     try:
         found = store.obtain(place, find, make, session.report, meanwhile, wait=wait)
     except InOtherHands:
+        store.untold(place)
         return None
     if found is None:
         return None

@@ -358,7 +358,7 @@ def test_of_machines_that_claim_a_pretraining_at_once_exactly_one_has_it(
         assert sum(pool.map(attempt, runs)) == 1
 
 
-LONG = ("pretrain.epochs=30", "pretrain.monitor_epochs=0")
+LONG = ("pretrain.epochs=150", "pretrain.monitor_epochs=0", "baselines=false")
 
 
 @pytest.mark.slow
@@ -373,7 +373,7 @@ def test_a_preempted_cell_is_handed_out_again_goes_on_from_its_checkpoint_and_en
     until_ended(here, agent)
     assert (run.state, run.exit_code) == ("preempted", 143)
     (checkpoint,) = here.root.glob("pretrained/*/checkpoint.npz")
-    assert len(run.logged("pretrain/loss")) < 30
+    assert len(run.logged("pretrain/loss")) < 150
 
     again = here.agent(sweep)
     until_ended(here, again)
@@ -385,7 +385,7 @@ def test_a_preempted_cell_is_handed_out_again_goes_on_from_its_checkpoint_and_en
     assert not checkpoint.exists()
     assert list(service.runs.values()) == [run]
     assert (run.state, run.exit_code, run.starts) == ("finished", 0, 2)
-    assert run.logged("pretrain/epoch") == list(range(1, 31))
+    assert run.logged("pretrain/epoch") == list(range(1, 151))
 
     command = yaml.safe_load((here.folder / "sweep.yaml").read_text())["command"][3:-1]
     whole = elsewhere.run("run.py", *command, "head=one_relu", "probe.layer=-2", "tracking.mode=disabled")

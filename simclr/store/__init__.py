@@ -13,7 +13,7 @@ from simclr import machine
 from simclr.checkpoint import Checkpoint
 from simclr.errors import InvalidInput
 from simclr.files import Damaged
-from simclr.store.claim import Claim, Holder, Place, Report, holder, obtain, tidy, told_progress
+from simclr.store.claim import Claim, Holder, Place, Report, holder, obtain, tidy, told_progress, untold
 from simclr.store.model import network, recipe
 from simclr.store.pretraining import (
     CHECKPOINT,
@@ -59,6 +59,7 @@ __all__ = [
     "recipe",
     "tidy",
     "told_progress",
+    "untold",
 ]
 
 

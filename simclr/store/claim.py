@@ -169,6 +169,13 @@ def tidy(place: Place) -> None:
         return
 
 
+def untold(place: Place) -> None:
+    """Take back what was told of a thing that this process did not begin after all."""
+    place.progress.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        place.progress.parent.rmdir()
+
+
 def holder(place: Place) -> Holder | None:
     """Who is at a thing, None where nobody is. Takes nothing and writes nothing."""
     try:
