@@ -71,7 +71,7 @@ class Launcher:
         from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
 
         start_ray(self._launcher.ray_cfg.init)
-        there, asked = dict(ray.cluster_resources()), self._launcher.ray_cfg.remote  # type: ignore[no-untyped-call]
+        there, asked = dict(ray.cluster_resources()), self._launcher.ray_cfg.remote
         needed = {"CPU": asked.get("num_cpus", 1), "GPU": asked.get("num_gpus", 0)}
         return max(1, min(int(there.get(what, 0) // count) for what, count in needed.items() if count))
 
