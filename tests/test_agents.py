@@ -448,7 +448,7 @@ def slowly(*values: Any) -> Any:
         slowly(Fault.ERROR, "first"), slowly(Fault.HANG, "first"), slowly(Fault.GONE, "first"),
         slowly(Fault.KEY, "first"), slowly(Fault.QUOTA, "first"),
         slowly(Fault.ERROR, "training"), slowly(Fault.HANG, "training"), slowly(Fault.GONE, "training"),
-        (Fault.KEY, "training"), slowly(Fault.QUOTA, "training"),
+        slowly(Fault.KEY, "training"), slowly(Fault.QUOTA, "training"),
     ],
 )  # fmt: skip
 def test_a_server_that_fails_costs_no_result_and_at_most_a_minute(

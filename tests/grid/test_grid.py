@@ -165,6 +165,7 @@ def test_a_loss_that_is_not_finite_fails_its_cells_and_no_others(finished, start
     assert statuses(finished).count("finished") == 6
 
 
+@pytest.mark.slow  # that both of two workers save is seen below
 def test_ctrl_c_saves_what_runs_and_the_same_command_goes_on(start):
     command = (RUN, "head=none,zero_relu", "probe.layer=encoder", *TINY, "pretrain.epochs=60")
     grid = start(*command)
