@@ -1,6 +1,6 @@
 """Two views of each image of a batch (SimCLR, arXiv 2002.05709, section 3 and appendix A).
 
-Everything happens on the device, for the whole batch at once, from stateless randomness in (seed, step): a resumed run
+Everything happens on the device, for the whole batch at once, from randomness that (seed, step) decides: a resumed run
 sees the views that an uninterrupted one would have seen.
 
 Images come in *line order*, (N, H, C, W): a crop is then two plain matrix products, rows first for both views at once,
@@ -18,12 +18,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from simclr.config import AugmentConfig
+from simclr.randomness import normal, uniform
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in an image's brightness (ITU-R BT.601)."""
 
 _TO_YIQ = np.array([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], np.float32)
 _DRAWS = 24
+NOISE = 1  # tells the noise's numbers from those of the geometry and the colours
 
 
 def line_order(pixels: NDArray[np.uint8]) -> tf.Tensor:
@@ -55,10 +57,9 @@ def two_views(
     Returns:
         (2N, size, size, C) of ``dtype`` in [0, 1]; rows i and i + N are the two views of image i.
     """
-    stream = tf.stack([tf.cast(seed, tf.int64), tf.cast(step, tf.int64)])
     if config.name == "documents":
-        return tf.cast(_documents_views(config, lines, size, stream), dtype)
-    draws = tf.random.stateless_uniform((2 * lines.shape[0], _DRAWS), stream, alg="philox")
+        return tf.cast(_documents_views(config, lines, size, uniform((seed, step), (14,))), dtype)
+    draws = uniform((seed, step), (2 * lines.shape[0], _DRAWS))
     columns = iter(tf.unstack(draws, axis=1))
     views = random_resized_crop(config, lines, aspect, size, columns, dtype)
     if config.rotation or config.scale or config.shear or config.shift:
@@ -66,8 +67,7 @@ def two_views(
     if config.jitter or (config.grey and lines.shape[2] == 3):
         views = random_colour(config, views, columns)
     if config.noise:
-        normal = tf.random.stateless_normal(tf.shape(views), stream + tf.constant((1 << 32, 0), tf.int64), alg="philox")
-        views += tf.cast(config.noise * normal, dtype)
+        views += tf.cast(config.noise * normal((seed, step, NOISE), tuple(views.shape)), dtype)
     return tf.clip_by_value(tf.transpose(views, (0, 2, 3, 1)), tf.cast(0, dtype), tf.cast(1, dtype))
 
 
@@ -260,33 +260,25 @@ def _gaussian(sigma: tf.Tensor, size: int) -> tf.Tensor:
     return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
 
 
-def _documents_views(config: AugmentConfig, lines: tf.Tensor, size: int, stream: tf.Tensor) -> tf.Tensor:
+def _documents_views(config: AugmentConfig, lines: tf.Tensor, size: int, draws: tf.Tensor) -> tf.Tensor:
     """The documents' two views: each augmentation drawn once for the whole batch, colours in HSV, one clip, no crop."""
     if lines.shape[-1] == size:
         images = tf.transpose(tf.cast(lines, tf.float32) / 255, (0, 1, 3, 2))
     else:
         images = still_view(lines, tf.ones(lines.shape[0]), size, centre=False)
-    streams = tf.unstack(tf.random.split(stream, 14, alg="philox"))
-    return tf.concat([_documents_view(config, images, streams[:7]), _documents_view(config, images, streams[7:])], 0)
+    first, second = (iter(tf.unstack(half)) for half in tf.split(draws, 2))
+    return tf.concat([_documents_view(config, images, first), _documents_view(config, images, second)], 0)
 
 
-def _documents_view(config: AugmentConfig, images: tf.Tensor, streams: list[tf.Tensor]) -> tf.Tensor:
-    flip, jitter, grey = (
-        tf.random.stateless_uniform((), stream, alg="philox") < probability
-        for stream, probability in zip(streams, (config.flip, config.jitter, config.grey), strict=False)
-    )
+def _documents_view(config: AugmentConfig, images: tf.Tensor, draws: Iterator[tf.Tensor]) -> tf.Tensor:
+    flip, jitter, grey = (next(draws) < probability for probability in (config.flip, config.jitter, config.grey))
     view = tf.where(flip, tf.reverse(images, [2]), images)
     if images.shape[-1] != 3:
         return view
-    coloured = tf.image.stateless_random_brightness(view, config.brightness, streams[3])
-    for change, strength, stream in (
-        (tf.image.stateless_random_contrast, config.contrast, streams[4]),
-        (tf.image.stateless_random_saturation, config.saturation, streams[5]),
-    ):
-        if strength:
-            coloured = change(coloured, 1 - strength, 1 + strength, stream)
-    if config.hue:
-        coloured = tf.image.stateless_random_hue(coloured, config.hue, streams[6])
+    coloured = tf.image.adjust_brightness(view, _around_zero(next(draws), config.brightness))
+    coloured = tf.image.adjust_contrast(coloured, 1 + _around_zero(next(draws), config.contrast))
+    coloured = tf.image.adjust_saturation(coloured, 1 + _around_zero(next(draws), config.saturation))
+    coloured = tf.image.adjust_hue(coloured, _around_zero(next(draws), config.hue))
     view = tf.where(jitter, tf.clip_by_value(coloured, 0.0, 1.0), view)
     return tf.where(grey, tf.image.grayscale_to_rgb(tf.image.rgb_to_grayscale(view)), view)
 

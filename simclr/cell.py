@@ -16,7 +16,7 @@ from simclr.config import LABELLED_TRAINING, AugmentConfig, Config, Decides, set
 from simclr.errors import InvalidInput, suggestion
 from simclr.machine import resolve_precision
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Counts changes in what the training code means: under another number the same configuration is trained again."""
 
 RELU_LAYERS = {"none": 0, "zero_relu": 0, "one_relu": 1, "two_relu": 2}

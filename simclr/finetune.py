@@ -35,6 +35,7 @@ from simclr.network import assign_by_name, build_network, representation
 from simclr.optimizer import NOT_KERNELS
 from simclr.pretrain import Stage, batches
 from simclr.probe import Fitted, LinearClassifier, linear_classifier, stratified_folds
+from simclr.randomness import uniform
 
 WARMUP = 0.1
 """Share of the epochs over which the learning rate rises."""
@@ -236,8 +237,7 @@ def labelled_views(
     Returns:
         (N, size, size, C) of ``dtype`` in [0, 1].
     """
-    stream = tf.stack([tf.cast(seed, tf.int64), tf.cast(step, tf.int64)])
-    draws = iter(tf.unstack(tf.random.stateless_uniform((aspect.shape[0], _DRAWS), stream, alg="philox"), axis=1))
+    draws = iter(tf.unstack(uniform((seed, step), (aspect.shape[0], _DRAWS)), axis=1))
     views = random_resized_crop(augment, lines, aspect, size, draws, dtype)
     if augment.rotation or augment.scale or augment.shear or augment.shift:
         views = random_affine(augment, views, draws)

@@ -98,19 +98,15 @@ def test_the_documents_draw_once_for_a_whole_batch():
 
 
 @EVERY
-def test_views_compile_under_xla(config):
+def test_views_are_the_same_under_xla(config):
     lines, aspect = line_order(pictures()), tf.fill((6,), 1.5)
 
-    @tf.function(jit_compile=True)
-    def compiled(step: tf.Tensor) -> tf.Tensor:
+    def made(step: tf.Tensor) -> tf.Tensor:
         return two_views(config, lines, aspect, 16, 0, step)
 
-    found = compiled(tf.constant(5, tf.int64)).numpy()  # other draws than without XLA, whose numbers are its own
-    assert np.isfinite(found).all()
-    assert found.min() >= 0
-    assert found.max() <= 1
-    assert (found[:6] != found[6:]).any()
-    assert (found == compiled(tf.constant(5, tf.int64)).numpy()).all()
+    compiled = tf.function(made, jit_compile=True)(tf.constant(5, tf.int64)).numpy()
+    assert compiled == pytest.approx(made(tf.constant(5, tf.int64)).numpy(), abs=1e-5)
+    assert (compiled[:6] != compiled[6:]).any()
 
 
 @EVERY
