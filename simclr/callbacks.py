@@ -84,7 +84,7 @@ class EpochFacts(keras.callbacks.Callback):  # type: ignore[misc]
         self._begun, self._images = time.perf_counter(), 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self._images += self._batch
+        self._images = (batch + 1) * self._batch
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if logs is not None:

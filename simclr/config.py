@@ -164,6 +164,9 @@ class PretrainConfig:
     checkpoint_minutes: float = setting(5.0, NOTHING, Range(0, 100_000, "minutes"))
     checkpoint_epochs: int = setting(0, NOTHING, Range(0, 1_000_000, "epochs"))
     threads: int | None = setting(None, NOTHING, Range(1, 1024, "threads"))
+    # How a step reaches the device; None: as suits it. Like the number of threads, it can change the last bits.
+    xla: bool | None = setting(None, NOTHING)
+    steps_per_execution: int | None = setting(None, NOTHING, Range(1, 1_000_000, "steps"))
 
     @property
     def side(self) -> int:

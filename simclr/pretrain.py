@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from simclr.optimizer import build_optimizer
 from simclr.resume import Run, Saving
 
 log = logging.getLogger(__name__)
+
+STEPS_AT_ONCE_ON_GPU = 32
+"""Steps between two looks of the host at a GPU, at most: enough to hide it, few enough to stop when it is asked."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,7 @@ def pretrain(
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(network.trainable_variables)
     run = Run(model, optimizer, steps_per_epoch, saving or Saving())
+    on_gpu = bool(tf.config.list_logical_devices("GPU"))
     with deferred() as pending:
         begun = run.begin(pending)
         for stage in stages(settings):
@@ -163,7 +168,14 @@ def pretrain(
                 continue
             model.size = stage.size
             # A new train function, of which the size is a part; the optimizer and its place in the schedule stay.
-            model.compile(optimizer=optimizer, jit_compile=False)
+            model.compile(
+                optimizer=optimizer,
+                jit_compile=on_gpu if settings.xla is None else settings.xla,
+                steps_per_execution=_steps_at_once(
+                    settings.steps_per_execution or (STEPS_AT_ONCE_ON_GPU if on_gpu else 1),
+                    [steps_per_epoch - skipped for _, _, skipped in stretches],
+                ),
+            )
             for first, last, skipped in stretches:
                 model.fit(
                     batches(
@@ -177,6 +189,16 @@ def pretrain(
                     verbose=0,
                 )
     return Pretrained(network, run.history, steps, run.seconds, steps * settings.batch_size / run.seconds, precision)
+
+
+def _steps_at_once(most: int, epochs: Sequence[int]) -> int:
+    """The largest number of steps, at most ``most``, that every epoch's number of steps is a multiple of.
+
+    >>> _steps_at_once(16, [36]), _steps_at_once(16, [36, 8]), _steps_at_once(16, [37])
+    (12, 4, 1)
+    """
+    common = math.gcd(*epochs)
+    return max(steps for steps in range(1, min(most, common) + 1) if common % steps == 0)
 
 
 def _stretches(stage: Stage, steps_per_epoch: int, begun: int) -> Iterator[tuple[int, int, int]]:

@@ -35,9 +35,10 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
         self._epochs, self._steps, self._batch = epochs, steps_per_epoch, batch_size
         self._bar: Progress | None = None
         self._epoch, self._begun, self._trained, self._drawn = 0, time.monotonic(), 0, 0.0
+        self._batches = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._epoch = epoch
+        self._epoch, self._batches = epoch, 0
         if self._bar is None:
             self._bar = Progress(
                 TextColumn("pretraining"),
@@ -52,7 +53,8 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
             self._begun = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self._trained += self._batch
+        self._trained += (batch + 1 - self._batches) * self._batch
+        self._batches = batch + 1
         now = time.monotonic()
         if self._bar is None or now - self._drawn < 0.2:
             return

@@ -45,6 +45,7 @@ class Run(keras.callbacks.Callback):  # type: ignore[misc]
         self._steps_per_epoch, self._saving = steps_per_epoch, saving
         self._pending = Pending()
         self._step, self._spent, self._begun, self._saved = 0, 0.0, 0.0, 0.0
+        self._steps_before = 0
         self.history: list[dict[str, float]] = []
 
     @property
@@ -78,9 +79,10 @@ class Run(keras.callbacks.Callback):  # type: ignore[misc]
         for variable, value in zip(self._means, self._restored_means, strict=False):
             variable.assign(value)
         self._restored_means = []
+        self._steps_before = self._step
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self._step += 1
+        self._step = self._steps_before + batch + 1  # several steps may have gone by
         if self._step % self._steps_per_epoch:  # the end of an epoch has its own turn, when its history is known
             self._save_if_due(False)
 

@@ -8,6 +8,8 @@ import pytest
 import tensorflow as tf
 
 from simclr.callbacks import NeighbourMonitor
+from simclr.network import build_network
+from simclr.optimizer import build_optimizer
 from simclr.pretrain import ContrastiveModel, Stage, batches, pretrain, stages
 
 TINY = (
@@ -156,3 +158,47 @@ def test_the_documents_experiment_runs_a_real_step_at_224_pixels(composed, made_
     assert done.network.count_params() == 24_151_602
     assert done.steps == 1
     assert np.isfinite(done.history[0]["loss"])
+
+
+def test_the_whole_step_compiles_under_xla_and_is_the_same(tiny, composed):
+    _, images, done = tiny
+    compiled = pretrain(composed(*TINY, "pretrain.xla=true"), images, "float32")
+    np.testing.assert_allclose(weights(compiled.network), weights(done.network), atol=1e-3)
+    assert compiled.history[-1]["loss"] == pytest.approx(done.history[-1]["loss"], rel=1e-4)
+
+
+def test_several_steps_at_once_are_the_same_steps(tiny, composed):
+    _, images, done = tiny
+    seen = []
+    looking = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
+    at_once = pretrain(composed(*TINY, "pretrain.steps_per_execution=3"), images, "float32", [looking])
+    assert seen == [2] * 3
+    assert (weights(at_once.network) == weights(done.network)).all()
+    assert [row["loss"] for row in at_once.history] == [row["loss"] for row in done.history]
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_step_asks_nothing_of_the_host_but_its_positions(composed, made_up_split, precision):
+    model = ready(composed(*TINY), made_up_split(50), precision)
+    step = tf.function(model.train_step).get_concrete_function(
+        (tf.TensorSpec((), tf.int64), tf.TensorSpec((16,), tf.int32))
+    )
+    operations = [*step.graph.get_operations()]
+    for inner in step.graph._functions.values():  # what the graph calls
+        operations += inner.graph.get_operations() if hasattr(inner, "graph") else []
+    kinds = {operation.type for operation in operations}
+    assert not [kind for kind in kinds if "Py" in kind or "Iterator" in kind or "Print" in kind or "Numpy" in kind]
+    images = [each for each in operations if each.type == "Placeholder" and each.outputs[0].dtype == tf.uint8]
+    assert images  # captured, that is: they lie on the device and are not part of the batch
+    arrays = [output for each in operations for output in each.outputs if (output.shape.rank or 0) >= 2]
+    assert not [output.name for output in arrays if not output.shape.is_fully_defined()]
+
+
+def ready(config, images, precision):
+    """A model before its first step, with its optimizer."""
+    network = build_network(config.encoder, config.head, images.pixels.shape[-1], 16, 0, precision=precision)
+    model = ContrastiveModel(network, images, config.augment, config.pretrain.temperature, 0, 16)
+    optimizer = build_optimizer(config.optimizer, 10, 3, config.pretrain.batch_size)
+    optimizer.build(network.trainable_variables)
+    model.compile(optimizer=optimizer)
+    return model
