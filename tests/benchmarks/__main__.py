@@ -8,13 +8,14 @@ from rich.console import Console
 from rich.table import Table
 
 from simclr import machine
-from tests.benchmarks import memory, monitor, report, reuse, start, step
+from tests.benchmarks import memory, monitor, programs, report, reuse, start, step
 
 # Memory first: a child's peak counts what its parent held when it was forked.
 BENCHMARKS = {
     "memory": memory.measure,
     "start": start.measure,
     "step": step.measure,
+    "programs": programs.measure,
     "monitor": monitor.measure,
     "reuse": reuse.measure,
     "report": report.measure,
