@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from simclr.config import EncoderConfig
+from simclr.convolution import Convolution
 from simclr.errors import InvalidInput
 from simclr.normalization import FusedBatchNormalization
 
@@ -113,7 +114,7 @@ def _residual(config: EncoderConfig, maps: Any, width: int, stride: int, name: s
 
 def _convolution(config: EncoderConfig, maps: Any, width: int, *, size: int, stride: int, name: str) -> Any:
     """A convolution and its norm, (B, h, w, c) to (B, h / stride, w / stride, width); the norm's shift is the bias."""
-    maps = keras.layers.Conv2D(
+    maps = Convolution(
         width,
         size,
         strides=stride,

@@ -15,11 +15,14 @@ from simclr.store.pretraining import Pretraining
 
 KERAS_FILE, SAVED_MODEL, CARD = "encoder.keras", "saved_model", "README.md"
 
+KERAS_LAYERS = {"Convolution": "Conv2D", "FusedBatchNormalization": "BatchNormalization"}
+"""This package's layers and Keras's own, which compute the same from the same configuration and weights."""
+
 
 def export(pretraining: Pretraining, root: str | Path, target: Path, layer: str = "encoder") -> None:
     """Write the network up to a layer as a ``.keras`` file and a SavedModel, and a model card.
 
-    Fused batch norms become Keras's own, which compute the same, so that loading needs nothing of this package.
+    Layers of this package become Keras's own, which compute the same, so that loading needs nothing of it.
 
     Args:
         pretraining: finished and intact.
@@ -50,19 +53,19 @@ def _plain(model: Any) -> Any:
     """The same model of Keras's own layers only."""
     import keras
 
-    plain = keras.saving.deserialize_keras_object(_with_keras_norms(keras.saving.serialize_keras_object(model)))
+    plain = keras.saving.deserialize_keras_object(_with_keras_layers(keras.saving.serialize_keras_object(model)))
     plain.set_weights(model.get_weights())
     return plain
 
 
-def _with_keras_norms(config: Any) -> Any:
+def _with_keras_layers(config: Any) -> Any:
     if isinstance(config, list):
-        return [_with_keras_norms(each) for each in config]
+        return [_with_keras_layers(each) for each in config]
     if not isinstance(config, dict):
         return config
-    replaced = {name: _with_keras_norms(each) for name, each in config.items()}
-    if replaced.get("class_name") == "FusedBatchNormalization":
-        replaced |= {"module": "keras.layers", "class_name": "BatchNormalization", "registered_name": None}
+    replaced = {name: _with_keras_layers(each) for name, each in config.items()}
+    if (keras_name := KERAS_LAYERS.get(replaced.get("class_name", ""))) is not None:
+        replaced |= {"module": "keras.layers", "class_name": keras_name, "registered_name": None}
     return replaced
 
 
