@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simclr import machine
-from tests.benchmarks import memory, monitor, programs, report, reuse, start, step
+from tests.benchmarks import cost, memory, monitor, programs, report, reuse, start, step
 
 # Memory first: a child's peak counts what its parent held when it was forked.
 BENCHMARKS = {
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "monitor": monitor.measure,
     "reuse": reuse.measure,
     "report": report.measure,
+    "cost": cost.measure,
 }
 
 

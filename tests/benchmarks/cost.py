@@ -1,0 +1,128 @@
+"""How time and memory grow with images, epochs, batch, width and cells: what should be a straight line, drawn as one.
+
+Every point is a process of its own, so that its peak memory is its own as well. The picture is written to ``COST_PNG``
+where that environment variable names a file.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+RUN = Path(__file__).parents[2] / "run.py"
+
+PRETRAINING = """
+import sys, time
+from simclr.runtime import start_tensorflow
+start_tensorflow(None)
+from simclr import machine
+from simclr.pretrain import pretrain
+from tests.benchmarks.recipe import made_up_images, recipe
+images, epochs, batch, width = map(int, sys.argv[1:])
+config = recipe(
+    f"pretrain.epochs={epochs}", f"pretrain.batch_size={batch}", "pretrain.sizes=[[32,1.0]]", "data.image_size=32",
+    f"encoder.widths=[{width},{2 * width},{4 * width},{8 * width}]",
+)
+print(pretrain(config, made_up_images(images, 32), machine.resolve_precision("auto")).seconds)
+"""
+
+IMAGES, EPOCHS, BATCH, WIDTH = 1024, 4, 128, 16
+SERIES: dict[str, tuple[tuple[int, ...], str]] = {
+    "images": ((1024, 2048, 4096, 8192), "images"),
+    "epochs": ((4, 8, 16, 32), "epochs"),
+    "batch": ((64, 128, 256, 512), "images a batch, the epochs' images being the same"),
+    "width": ((8, 16, 32, 64), "channels of the first stage; work grows with their square"),
+}
+
+
+def measure() -> Iterator[tuple[str, str]]:
+    """Seconds and peak memory along each series, and how straight a line of seconds is."""
+    found: dict[str, tuple[list[int], list[float], list[float]]] = {}
+    for series, (values, _) in SERIES.items():
+        points = [_point(series, value) for value in values]
+        found[series] = (list(values), [seconds for seconds, _ in points], [memory for _, memory in points])
+    found["cells"] = ([1, 3, 6, 9], *_cells([1, 3, 6, 9]))
+    for series, (values, seconds, memory) in found.items():
+        times = ", ".join(f"{value}: {each:.1f} s" for value, each in zip(values, seconds, strict=True))
+        yield f"{series}, seconds", times
+        yield f"{series}, peak memory", ", ".join(f"{each:.2f} GiB" for each in memory)
+        if series in ("images", "epochs", "cells"):
+            yield (
+                f"{series}, share of the variance of seconds on a straight line",
+                f"{_straightness(values, seconds):.4f}",
+            )
+    if target := os.environ.get("COST_PNG"):
+        _draw(found, Path(target))
+
+
+def _point(series: str, value: int) -> tuple[float, float]:
+    """Seconds of training and GiB at the peak."""
+    setting = {"images": IMAGES, "epochs": EPOCHS, "batch": BATCH, "width": WIDTH} | {series: value}
+    arguments = [str(each) for each in setting.values()]
+    return _measured([sys.executable, "-c", PRETRAINING, *arguments])
+
+
+def _measured(command: list[str]) -> tuple[float, float]:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    last = process.stdout.read().split()[-1]
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, command
+    return float(last), used.ru_maxrss / 2**20
+
+
+def _cells(counts: list[int]) -> tuple[list[float], list[float]]:
+    """Seconds and peak memory of grids of so many cells of one pretraining that is finished."""
+    import time
+
+    seconds, memory = [], []
+    with tempfile.TemporaryDirectory() as root:
+        common = [sys.executable, str(RUN), "-m", "pretrain.epochs=2", "tracking.mode=disabled", f"root={root}"]
+        subprocess.run([*common, "probe.layer=encoder"], check=True, capture_output=True)
+        for count in counts:
+            layers = ",".join(["encoder", "relu_1", "relu_2"][: min(count, 3)])
+            fractions = ",".join(f"{0.1 + 0.02 * number + 0.001 * count:g}" for number in range(max(count // 3, 1)))
+            begun = time.perf_counter()
+            process = subprocess.Popen(
+                [*common, f"probe.layer={layers}", f"probe.label_fraction={fractions}"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            assert process.returncode == 0
+            seconds.append(time.perf_counter() - begun)
+            memory.append(used.ru_maxrss / 2**20)
+    return seconds, memory
+
+
+def _straightness(values: list[int], seconds: list[float]) -> float:
+    """The coefficient of determination of the line through the points."""
+    line = np.polyval(np.polyfit(values, seconds, 1), values)
+    return float(1 - np.var(np.array(seconds) - line) / np.var(seconds))
+
+
+def _draw(found: dict[str, tuple[list[int], list[float], list[float]]], target: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    from simclr.report.palette import LIGHT
+
+    with plt.rc_context(LIGHT.settings()):
+        figure, panels = plt.subplots(2, len(found), figsize=(3.1 * len(found), 5.2), layout="constrained")
+        for column, (series, (values, seconds, memory)) in enumerate(found.items()):
+            for panel, measured, unit in zip(
+                panels[:, column], (seconds, memory), ("seconds", "peak, GiB"), strict=True
+            ):
+                panel.plot(values, measured, marker="o", color=LIGHT.head("two_relu"))
+                panel.set(xlim=(0, None), ylim=(0, max(measured) * 1.15))
+                panel.set_ylabel(unit if column == 0 else "")
+            panels[0, column].set_title(series)
+        figure.savefig(target, dpi=110)
+        plt.close(figure)
