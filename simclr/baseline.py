@@ -14,7 +14,7 @@ from PIL import Image
 
 from simclr.cell import fingerprint, head_layers, labelled_augment, probed_view
 from simclr.config import LABELLED_TRAINING, Config, settings
-from simclr.data import Images, ImageSplit
+from simclr.data import AnySplit, Images
 from simclr.files import Damaged, seal, sealed, set_aside, write_whole
 from simclr.labels import Positions
 from simclr.machine import resolve_precision
@@ -24,6 +24,7 @@ from simclr.store.claim import Report
 from simclr.store.pretraining import load_arrays, save_arrays
 
 PIXELS_SIDE = 32
+CHUNK = 256
 VERSION = 1
 """Counts changes in what the baselines mean: under another number they are measured again."""
 
@@ -40,11 +41,12 @@ def pixel_baseline(config: Config, images: Images, subsets: Sequence[Positions],
     strengths = tuple(config.probe.strengths)
 
     def measure(_: Path, __: Claim) -> Evaluation:
-        train, test = (
-            (pixel_features(images.train), images.train.labels),
-            (pixel_features(images.test), images.test.labels),
-        )
-        return evaluate(LogisticRegression(strengths), train, test, subsets, config.seed)
+        # Of a large set most images are in no subset, and need not be looked at.
+        labelled = np.unique(np.concatenate(subsets))
+        train = (pixel_features(images.train, labelled), images.train.labels[labelled])
+        test = (pixel_features(images.test), images.test.labels)
+        chosen = [np.searchsorted(labelled, subset) for subset in subsets]
+        return evaluate(LogisticRegression(strengths), train, test, chosen, config.seed)
 
     identity = {"baseline": "pixels", **_protocol(config, images, subsets), "strengths": strengths}
     return _once(config.root, "the raw-pixel baseline", identity, measure, report)
@@ -177,21 +179,16 @@ def _fit_of(path: Path) -> Fitted | None:
         return None
 
 
-def pixel_features(split: ImageSplit) -> NDArray[np.float32]:
-    """Raw pixels of the whole image at 32 x 32 or less, (N, side * side * C) float32 in [0, 1]."""
-    count, side, _, channels = split.pixels.shape
-    if side <= PIXELS_SIDE:
-        small = np.asarray(split.pixels)
-    else:
-        modes = {1: "L", 3: "RGB"}
-        small = np.stack(
-            [
-                np.asarray(
-                    Image.fromarray(np.asarray(pixels).squeeze(), modes[channels]).resize(
-                        (PIXELS_SIDE, PIXELS_SIDE), Image.Resampling.BILINEAR
-                    )
-                )
-                for pixels in split.pixels
-            ]
-        )
-    return small.reshape(count, -1).astype(np.float32) / np.float32(255)
+def pixel_features(split: AnySplit, positions: Positions | None = None) -> NDArray[np.float32]:
+    """Raw pixels of the whole images at these positions, or all, at 32 x 32 or less: (N, side * side * C) in [0, 1]."""
+    small = np.concatenate([_small(pixels) for pixels, _ in split.chunks(CHUNK, positions)])
+    return small.reshape(len(small), -1).astype(np.float32) / np.float32(255)
+
+
+def _small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(N, S, S, C) as (N, 32, 32[, C]); smaller ones as they are."""
+    if pixels.shape[1] <= PIXELS_SIDE:
+        return np.asarray(pixels)
+    mode, size = {1: "L", 3: "RGB"}[pixels.shape[-1]], (PIXELS_SIDE, PIXELS_SIDE)
+    images = (Image.fromarray(np.asarray(each).squeeze(), mode) for each in pixels)
+    return np.stack([np.asarray(each.resize(size, Image.Resampling.BILINEAR)) for each in images])

@@ -12,11 +12,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from simclr.augment import still_view
-from simclr.data import ImageSplit
+from simclr.cell import View
+from simclr.data import AnySplit
 from simclr.errors import RunFailed
+from simclr.features import eye
 from simclr.network import representations
 from simclr.probe import WeightedNeighbours
 
@@ -100,14 +100,14 @@ class NeighbourMonitor(keras.callbacks.Callback):  # type: ignore[misc]
     weight. A pass over N images costs a sixth of an epoch's 2N views forward and backward: every 10 epochs, 2 %.
     """
 
-    def __init__(self, images: ImageSplit, every: int, epochs: int, centre: bool, seed: int) -> None:
+    def __init__(self, images: AnySplit, every: int, epochs: int, centre: bool, seed: int) -> None:
         super().__init__()
         self._every, self._epochs, self._centre = every, epochs, centre
         order = np.random.default_rng((seed, 0x0E7)).permutation(len(images.labels))
         cut = min(len(order) // 5, 200)
         self._queries, self._bank = order[:cut], order[cut : 5 * cut]
         self._images = images
-        self._looks: dict[int, Any] = {}
+        self._eyes: dict[int, Any] = {}
         self.seconds = 0.0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -124,23 +124,12 @@ class NeighbourMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         return float(np.mean(found == labels[self._queries]))
 
     def _features(self, positions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        batches = [positions[start : start + 256] for start in range(0, len(positions), 256)]
-        look = self._look(self.model.size)
-        return np.concatenate([look(tf.constant(batch, tf.int32)).numpy() for batch in batches])
-
-    def _look(self, size: int) -> Any:
-        """Features of the images at given positions, as the network sees them at the size it is being trained at."""
-        if size not in self._looks:
-            model = self.model
-            encoder = representations(model.network, ["encoder"])
-
-            @tf.function(reduce_retracing=True)
-            def look(positions: tf.Tensor) -> tf.Tensor:
-                lines, aspect = model.images_at(positions)
-                return encoder(still_view(lines, aspect, size, self._centre), training=False)["encoder"]
-
-            self._looks[size] = look
-        return self._looks[size]
+        """Of the images at these positions, as the network sees them at the size it is being trained at."""
+        size = self.model.size
+        if size not in self._eyes:
+            view = View(size, mirror=False, centre=self._centre)
+            self._eyes[size] = eye(representations(self.model.network, ["encoder"]), view)
+        return self._eyes[size](self._images, positions)["encoder"]
 
 
 class HistoryFile(keras.callbacks.Callback):  # type: ignore[misc]

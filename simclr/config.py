@@ -88,6 +88,8 @@ class DataConfig:
     name: str = setting(MISSING, NOTHING, options("data"))
     root: str | None = setting(None, NOTHING)
     image_size: int = setting(MISSING, WEIGHTS, Range(8, 1024, "pixels"))
+    # Decoded pixels that take more are not kept, but decoded anew whenever they are looked at.
+    cache_gib: float = setting(1.0, NOTHING, Range(0, unit="GiB"))
 
 
 @dataclass

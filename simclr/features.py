@@ -13,13 +13,14 @@ from simclr import network as networks
 from simclr.augment import line_order, still_view, two_views
 from simclr.cell import View
 from simclr.config import AugmentConfig
-from simclr.data import ImageSplit
+from simclr.data import AnySplit
+from simclr.labels import Positions
 
 Features = NDArray[np.float32]
 BATCH = 128
 
 
-def extract(network: Any, layers: Sequence[str], split: ImageSplit, view: View) -> dict[str, Features]:
+def extract(network: Any, layers: Sequence[str], split: AnySplit, view: View) -> dict[str, Features]:
     """Representations of every image of a split, with batch norm in inference mode.
 
     Args:
@@ -31,11 +32,11 @@ def extract(network: Any, layers: Sequence[str], split: ImageSplit, view: View) 
     Returns:
         By layer name, (N, D) float32.
     """
-    return eye(networks.representations(network, layers), view)(split.pixels, split.aspect)
+    return eye(networks.representations(network, layers), view)(split)
 
 
-def eye(model: Any, view: View) -> Callable[[NDArray[np.uint8], NDArray[np.float32]], dict[str, Features]]:
-    """What a model makes of images in inference mode, seen in that way, as a function of pixels and aspects.
+def eye(model: Any, view: View) -> Callable[..., dict[str, Features]]:
+    """What a model makes of images in inference mode, seen in that way, as a function of a split and positions in it.
 
     Args:
         model: from images (B, H, W, C) to a dictionary, name to (B, D) float32; as it is whenever the function is
@@ -52,36 +53,32 @@ def eye(model: Any, view: View) -> Callable[[NDArray[np.uint8], NDArray[np.float
             features = {name: (features[name] + mirrored[name]) / 2 for name in features}
         return features
 
-    def seen(pixels: NDArray[np.uint8], aspect: NDArray[np.float32]) -> dict[str, Features]:
-        batches = []
-        for start in range(0, len(aspect), BATCH):
-            lines = line_order(pixels[start : start + BATCH])
-            batches.append(look(lines, tf.constant(aspect[start : start + BATCH])))
+    def seen(split: AnySplit, positions: Positions | None = None) -> dict[str, Features]:
+        batches = [look(line_order(pixels), tf.constant(aspect)) for pixels, aspect in split.chunks(BATCH, positions)]
         return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
 
     return seen
 
 
 def view_pairs(
-    network: Any, layers: Sequence[str], split: ImageSplit, augment: AugmentConfig, size: int, seed: int
+    network: Any, layers: Sequence[str], split: AnySplit, augment: AugmentConfig, size: int, seed: int
 ) -> dict[str, tuple[Features, Features]]:
     """Representations of two augmented views of each image of a split: by layer name, two of (N, D) float32."""
     model = networks.representations(network, layers)
     pairs: dict[str, list[Features]] = {name: [] for name in layers}
-    for start in range(0, len(split.labels), BATCH):
-        lines = line_order(split.pixels[start : start + BATCH])
-        aspect = tf.constant(split.aspect[start : start + BATCH])
-        views = two_views(augment, lines, aspect, size, seed, tf.constant(start, tf.int64))
+    for number, (pixels, aspect) in enumerate(split.chunks(BATCH)):
+        step = tf.constant(number * BATCH, tf.int64)
+        views = two_views(augment, line_order(pixels), tf.constant(aspect), size, seed, step)
         for name, features in model(views, training=False).items():
             pairs[name].append(features.numpy().reshape(2, len(aspect), -1))
     joined = {name: np.concatenate(parts, axis=1) for name, parts in pairs.items()}
     return {name: (both[0], both[1]) for name, both in joined.items()}
 
 
-def example_views(split: ImageSplit, augment: AugmentConfig, size: int, seed: int, count: int = 8) -> NDArray[np.uint8]:
+def example_views(split: AnySplit, augment: AugmentConfig, size: int, seed: int, count: int = 8) -> NDArray[np.uint8]:
     """Pairs of views of the first few images, as the network sees them in training: (M, 2, size, size, C) uint8."""
     count = min(count, len(split.labels))
-    lines, aspect = line_order(split.pixels[:count]), tf.constant(split.aspect[:count])
-    views = two_views(augment, lines, aspect, size, seed, tf.constant(0, tf.int64)).numpy()
+    pixels, aspect = split.at(np.arange(count))
+    views = two_views(augment, line_order(pixels), tf.constant(aspect), size, seed, tf.constant(0, tf.int64)).numpy()
     pairs = np.clip(views, 0, 1).reshape(2, count, size, size, -1).swapaxes(0, 1)
     return np.rint(pairs * 255).astype(np.uint8)

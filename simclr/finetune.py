@@ -15,6 +15,8 @@ looked at once, at the end; their labels never come here.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -27,8 +29,9 @@ from simclr.adamw import FusedAdamW
 from simclr.augment import line_order, random_affine, random_resized_crop
 from simclr.cell import labelled_augment, probed_view
 from simclr.config import AugmentConfig, Config
-from simclr.data import Images, ImageSplit
+from simclr.data import AnySplit, Images, StreamedSplit, gib
 from simclr.features import eye
+from simclr.feed import Feed, ready
 from simclr.labels import Positions
 from simclr.machine import resolve_precision
 from simclr.network import assign_by_name, build_network, representation
@@ -44,6 +47,9 @@ MOMENTUM = 0.9
 """Of every batch norm's moving statistics: a training of a few dozen steps has to forget those that it began with."""
 
 _DRAWS = 11
+
+ImagesAt = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+"""Lines (N, S, C, S) and aspects (N,) of those of some images that are at the positions (N,) among them."""
 
 
 class FineTuning:
@@ -64,12 +70,14 @@ class FineTuning:
         """
         self._settings, self._seed, self._augment = config.probe, config.seed, labelled_augment(config)
         self._train, self._test, self._labels = images.train, images.test, images.train.labels
+        self._feed = Feed(images.train) if isinstance(images.train, StreamedSplit) else None
+        self._cache_gib = config.data.cache_gib
         self._size = int(config.pretrain.sizes[-1][0])
         precision = resolve_precision(config.pretrain.precision)
         network = build_network(
             config.encoder,
             config.head,
-            images.train.pixels.shape[-1],
+            images.train.channels,
             config.pretrain.side,
             config.seed,
             precision=precision,
@@ -137,14 +145,15 @@ class FineTuning:
         def schedule(epoch: int, _: float) -> float:
             return rate * share_of_rate(epoch, self._settings.epochs)
 
-        self._model.fit(
-            self._views(positions, epochs, batch),
-            epochs=epochs,
-            steps_per_epoch=len(positions) // batch,
-            callbacks=[keras.callbacks.LearningRateScheduler(schedule), *(watching or ())],
-            shuffle=False,
-            verbose=0,
-        )
+        with self._feed.failing() if self._feed else nullcontext():
+            self._model.fit(
+                self._views(positions, epochs, batch),
+                epochs=epochs,
+                steps_per_epoch=len(positions) // batch,
+                callbacks=[keras.callbacks.LearningRateScheduler(schedule), *(watching or ())],
+                shuffle=False,
+                verbose=0,
+            )
 
     def _begin_with_probe(self, positions: Positions) -> None:
         """Make the classifier the linear probe of these images; the network is at its beginning."""
@@ -161,18 +170,32 @@ class FineTuning:
 
     def _views(self, positions: Positions, epochs: int, batch: int) -> tf.data.Dataset:
         """Batches of (views, labels), in an order and with chances that only the seed and the step's number decide."""
-        lines = line_order(self._train.pixels[positions])
-        aspect, labels = tf.constant(self._train.aspect[positions]), tf.constant(self._labels[positions])
+        order = batches(len(positions), batch, self._seed, Stage(self._size, 0, epochs))
+        labels, streamed = tf.constant(self._labels[positions]), self._is_streamed(len(positions))
+        images_at = self._from_files(positions) if streamed else self._from_memory(positions)
 
         def seen(step: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            chosen, shapes = tf.gather(lines, index), tf.gather(aspect, index)
-            views = labelled_views(self._augment, chosen, shapes, self._size, self._seed, step, self._dtype)
+            views = labelled_views(self._augment, *images_at(index), self._size, self._seed, step, self._dtype)
             return views, tf.gather(labels, index)
 
-        return batches(len(positions), batch, self._seed, Stage(self._size, 0, epochs)).map(seen)
+        return ready(order.map(seen)) if streamed else order.map(seen)
 
-    def _seen(self, split: ImageSplit, positions: Positions) -> dict[str, NDArray[np.float32]]:
-        return self._eye(split.pixels[positions], split.aspect[positions])
+    def _is_streamed(self, count: int) -> bool:
+        """Whether so many labelled images are read in every epoch: most often they fit, where all images do not."""
+        return self._feed is not None and gib(count, self._train.side) > self._cache_gib
+
+    def _from_memory(self, positions: Positions) -> ImagesAt:
+        pixels, shapes = self._train.at(positions)
+        lines, aspect = line_order(pixels), tf.constant(shapes)
+        return lambda index: (tf.gather(lines, index), tf.gather(aspect, index))
+
+    def _from_files(self, positions: Positions) -> ImagesAt:
+        feed, place = self._feed, tf.constant(positions, tf.int32)
+        assert feed is not None
+        return lambda index: feed.images_at(tf.gather(place, index))
+
+    def _seen(self, split: AnySplit, positions: Positions) -> dict[str, NDArray[np.float32]]:
+        return self._eye(split, positions)
 
     def held_out(self, positions: Positions) -> tuple[float, int]:
         """Log loss, summed, and hits of the network as it is, on training images that it was not trained with."""

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,8 @@ import tensorflow as tf
 
 from simclr.augment import line_order, two_views
 from simclr.config import AugmentConfig, Config, PretrainConfig
-from simclr.data import ImageSplit
+from simclr.data import AnySplit, StreamedSplit
+from simclr.feed import Feed
 from simclr.gradient_cache import cached_gradients
 from simclr.interruption import deferred
 from simclr.loss import accuracy_of, embedding_spread, loss_of, nt_xent, similarities
@@ -40,7 +42,8 @@ class Stage:
 class ContrastiveModel(keras.Model):  # type: ignore[misc]
     """SimCLR's training step around a network (arXiv 2002.05709, algorithm 1).
 
-    The images lie on the device as uint8; a batch is only their positions and the step's number. ``size`` is the side
+    The images lie on the device as uint8; a batch is only their positions and the step's number. (Of streamed images a
+    batch brings their lines and aspects in place of positions, see :class:`simclr.feed.Feed`.) ``size`` is the side
     of the views; changing it needs a new train function, which ``compile`` makes. ``microbatch`` is the number of
     images that are differentiated at a time, None for the whole batch.
     """
@@ -48,7 +51,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
     def __init__(
         self,
         network: Any,
-        images: ImageSplit,
+        images: AnySplit,
         augment: AugmentConfig,
         temperature: float,
         seed: int,
@@ -62,8 +65,8 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         self.seed = seed
         self.size = size
         self.microbatch = microbatch
-        self._lines = line_order(images.pixels)
-        self._aspect = tf.constant(images.aspect)
+        if not isinstance(images, StreamedSplit):
+            self._lines, self._aspect = line_order(images.pixels), tf.constant(images.aspect)
         self._means = [keras.metrics.Mean(name=name) for name in ("loss", "contrastive_accuracy", "spread")]
         self.built = True  # the network is; Keras would call it on a batch to find out
 
@@ -77,7 +80,9 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         return self.network(images, training=training)
 
     def images_at(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Lines (N, S, C, S) uint8 and aspects (N,) of the images at the positions ``index`` (N,)."""
+        """Lines (N, S, C, S) uint8 and aspects (N,) of the images at the positions ``index`` (N,), or those given."""
+        if isinstance(index, tuple):
+            return index
         return tf.gather(self._lines, index), tf.gather(self._aspect, index)
 
     def views(self, step: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
@@ -125,7 +130,7 @@ class Pretrained:
 
 def pretrain(
     config: Config,
-    images: ImageSplit,
+    images: AnySplit,
     precision: str,
     callbacks: Sequence[Any] = (),
     saving: Saving | None = None,
@@ -149,7 +154,7 @@ def pretrain(
     steps_per_epoch = len(images.labels) // settings.batch_size
     steps = settings.epochs * steps_per_epoch
     network = build_network(
-        config.encoder, config.head, images.pixels.shape[-1], settings.side, config.seed, precision=precision
+        config.encoder, config.head, images.channels, settings.side, config.seed, precision=precision
     )
     model = ContrastiveModel(
         network, images, config.augment, settings.temperature, config.seed, settings.side, settings.microbatch
@@ -160,7 +165,8 @@ def pretrain(
     optimizer.build(network.trainable_variables)
     run = Run(model, optimizer, steps_per_epoch, saving or Saving())
     on_gpu = bool(tf.config.list_logical_devices("GPU"))
-    with deferred() as pending:
+    feed = Feed(images) if isinstance(images, StreamedSplit) else None
+    with deferred() as pending, feed.failing(run.save) if feed else nullcontext():
         begun = run.begin(pending)
         for stage in stages(settings):
             stretches = list(_stretches(stage, steps_per_epoch, begun))
@@ -177,10 +183,11 @@ def pretrain(
                 ),
             )
             for first, last, skipped in stretches:
+                order = batches(
+                    len(images.labels), settings.batch_size, config.seed, Stage(stage.size, first, last), skipped
+                )
                 model.fit(
-                    batches(
-                        len(images.labels), settings.batch_size, config.seed, Stage(stage.size, first, last), skipped
-                    ),
+                    feed.batches(order) if feed else order,
                     initial_epoch=first,
                     epochs=last,
                     steps_per_epoch=steps_per_epoch - skipped,

@@ -159,7 +159,7 @@ def _pretrain(cell: Cell, images: Images, threads: int, claim: store.Claim, sess
             "loss": pretrained.history[-1]["loss"],
             "contrastive_accuracy": pretrained.history[-1]["contrastive_accuracy"],
             "precision": precision,
-            "channels": int(images.train.pixels.shape[-1]),
+            "channels": images.train.channels,
             "began": began,
             "finished": now(),
             "versions": machine.versions(),
@@ -180,9 +180,7 @@ def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim:
     config, view = cell.config, probed_view(cell.config)
     layers = [layer.name for layer in (*head_layers(config), *stage_layers(config))]
     trained = store.network(pretraining)
-    untrained = build_network(
-        config.encoder, config.head, images.train.pixels.shape[-1], config.pretrain.side, config.seed
-    )
+    untrained = build_network(config.encoder, config.head, images.train.channels, config.pretrain.side, config.seed)
     networks: dict[str, dict[str, Any]] = {
         name: {
             f"{part}/{layer}": found

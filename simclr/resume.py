@@ -93,16 +93,20 @@ class Run(keras.callbacks.Callback):  # type: ignore[misc]
     def _save_if_due(self, due: bool) -> None:
         late = time.perf_counter() - self._saved >= 60 * self._saving.minutes
         if due or late or self._pending.signal is not None:
-            self._saving.save(
-                Checkpoint(
-                    step=self._step,
-                    network=[each.numpy() for each in self._parts["network"]],
-                    optimizer=[each.numpy() for each in self._parts["optimizer"]],
-                    means=[each.numpy() for each in self._means],
-                    history=list(self.history),
-                    seconds=self.seconds,
-                )
-            )
-            self._saved = time.perf_counter()
+            self.save()
         if self._pending.signal is not None:
             self._pending.stop()
+
+    def save(self) -> None:
+        """Keep the state after the steps that are done."""
+        self._saving.save(
+            Checkpoint(
+                step=self._step,
+                network=[each.numpy() for each in self._parts["network"]],
+                optimizer=[each.numpy() for each in self._parts["optimizer"]],
+                means=[each.numpy() for each in self._means],
+                history=list(self.history),
+                seconds=self.seconds,
+            )
+        )
+        self._saved = time.perf_counter()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from simclr import machine
 from simclr.errors import InvalidInput, one_line
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
@@ -78,22 +78,31 @@ def decode(path: Path, side: int) -> Decoded:
     return np.asarray(square), width / height
 
 
-def decode_all(paths: Sequence[Path], side: int) -> Iterator[Decoded]:
+def decode_all(paths: Iterable[Path], side: int, ahead: int = 0) -> Iterator[Decoded]:
     """:func:`decode` for each path, in order, on a few threads and never far ahead of the reader.
+
+    Args:
+        paths: the files.
+        side: see :func:`decode`.
+        ahead: how many images more than the reader has asked for may be decoded; a few for each thread in any case.
 
     Raises:
         InvalidInput: the first file in order that cannot be decoded, when its turn comes.
     """
     # More threads than cores gain nothing: decoding leaves Python's lock, and a core, to one thread each.
-    threads = min(os.cpu_count() or 1, THREADS_MAX)
+    threads = min(machine.cpus(), THREADS_MAX)
+    ahead = max(ahead, 4 * threads)
     waiting: deque[Future[Decoded]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         for path in paths:
             waiting.append(pool.submit(decode, path, side))
-            if len(waiting) >= 4 * threads:
+            if len(waiting) >= ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

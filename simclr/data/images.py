@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from simclr.data.listing import Catalogue
 from simclr.data.progress import Report
 from simclr.data.provision import obtain
 from simclr.data.sources import catalogue
+from simclr.data.stream import Chunk, StreamedSplit, gib, quiet_for_good
 
 LOG = logging.getLogger(__name__)
 
@@ -41,6 +43,31 @@ class ImageSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.pixels.shape[-1]
+
+    @property
+    def side(self) -> int:
+        """S."""
+        return self.pixels.shape[1]
+
+    def chunks(self, size: int, positions: NDArray[np.integer] | None = None) -> Iterator[Chunk]:
+        """The images at these positions, or all, in order and ``size`` at a time."""
+        for start in range(0, len(self) if positions is None else len(positions), size):
+            part = slice(start, start + size)
+            chosen = part if positions is None else positions[part]
+            yield self.pixels[chosen], self.aspect[chosen]
+
+    def at(self, positions: NDArray[np.integer]) -> Chunk:
+        """The images at these positions."""
+        return self.pixels[positions], self.aspect[positions]
+
+
+AnySplit = ImageSplit | StreamedSplit
+"""Images, wherever their pixels are; ``chunks``, ``at``, ``labels``, ``paths`` and ``channels`` do not tell."""
+
 
 @dataclass(frozen=True, eq=False)
 class Images:
@@ -55,13 +82,15 @@ class Images:
 
     classes: tuple[str, ...]
     digest: str
-    train: ImageSplit
-    test: ImageSplit
+    train: AnySplit
+    test: AnySplit
     ignored: int = 0
 
 
 def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
     """The configured images, downloaded where they are on no disk yet and decoded where they have not been before.
+
+    Where the pixels would exceed ``data.cache_gib``, nothing is decoded now: they are streamed from their files.
 
     Args:
         config: which data, where, and the side S at which they are kept.
@@ -81,9 +110,21 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
     if found.ignored:
         report(f"{found.root}: passed over, as they are no images: {found.ignored}")
     content = digest(found, cache)
+    decoded_gib = gib(len(found.train) + len(found.test), config.image_size)
+    if decoded_gib > config.cache_gib:
+        limit = f"data.cache_gib={config.cache_gib:g}"
+        report(f"{found.root}: images are decoded as they are used: {decoded_gib:.2g} GiB of pixels exceed {limit}")
+        return _streamed(found, content, config.image_size)
     arrays = decoded(found, content, config.image_size, cache, report)
     train = ImageSplit(arrays.train_pixels, found.train.labels, arrays.train_aspect, found.train.paths)
     test = ImageSplit(arrays.test_pixels, found.test.labels, arrays.test_aspect, found.test.paths)
+    return Images(found.classes, content, train, test, found.ignored)
+
+
+def _streamed(found: Catalogue, content: str, side: int) -> Images:
+    assert found.root is not None
+    quiet_for_good()
+    train, test = (StreamedSplit(found.root, side, each.labels, each.paths) for each in (found.train, found.test))
     return Images(found.classes, content, train, test, found.ignored)
 
 
