@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +16,8 @@ from simclr.errors import RunFailed
 
 AHEAD = 2
 """Batches that are kept ready."""
+
+Step = Callable[[Any, Any], Any]
 
 
 class Feed:
@@ -55,6 +59,21 @@ class Feed:
                 raise
             save()
             raise self._failure from error
+
+
+def after_its_batch(step: Step) -> Step:
+    """A training step of which nothing happens before its batch is there.
+
+    TensorFlow would decay weights and count the step meanwhile: a batch that cannot be read has to end a run between
+    two steps, where its state can be saved.
+    """
+
+    @wraps(step)
+    def ordered(model: Any, batch: Any) -> Any:
+        with tf.control_dependencies(tf.nest.flatten(batch)):
+            return step(model, batch)
+
+    return ordered
 
 
 def ready(elements: tf.data.Dataset) -> tf.data.Dataset:

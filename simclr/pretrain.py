@@ -16,7 +16,7 @@ import tensorflow as tf
 from simclr.augment import line_order, two_views
 from simclr.config import AugmentConfig, Config, PretrainConfig
 from simclr.data import AnySplit, StreamedSplit
-from simclr.feed import Feed
+from simclr.feed import Feed, after_its_batch
 from simclr.gradient_cache import cached_gradients
 from simclr.interruption import deferred
 from simclr.loss import accuracy_of, embedding_spread, loss_of, nt_xent, similarities
@@ -91,6 +91,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         dtype = self.network.get_layer("backbone").compute_dtype
         return two_views(self.augment, lines, aspect, self.size, self.seed, step, dtype)
 
+    @after_its_batch
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step of gradient descent on a batch (step's number, positions of N images)."""
         views = self.views(*batch)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simclr import machine
-from tests.benchmarks import cost, memory, monitor, programs, report, reuse, start, step
+from tests.benchmarks import cost, memory, monitor, programs, report, reuse, start, step, stream
 
 # Memory first: a child's peak counts what its parent held when it was forked.
 BENCHMARKS = {
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "step": step.measure,
     "programs": programs.measure,
     "monitor": monitor.measure,
+    "stream": stream.measure,
     "reuse": reuse.measure,
     "report": report.measure,
     "cost": cost.measure,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +18,7 @@ from simclr.cell import View
 from simclr.checkpoint import Checkpoint
 from simclr.config import Config
 from simclr.data import Images, ImageSplit, StreamedSplit, load
+from simclr.errors import RunFailed
 from simclr.pretrain import pretrain
 from simclr.resume import Saving
 from simclr.runtime import start_tensorflow
@@ -228,3 +232,50 @@ def test_the_pixels_of_the_baseline_are_the_same(kept: Images, streamed: Images)
     same(pixel_features(streamed.train), pixel_features(kept.train))
     chosen = np.array([3, 20, 21])
     same(pixel_features(streamed.train, chosen), pixel_features(kept.train)[chosen])
+
+
+@pytest.fixture
+def broken(photographs: Tree, tmp_path: Path) -> tuple[Tree, Path]:
+    """The same photographs, one of them cut short in the meantime."""
+    tree = Tree(tmp_path / "broken")
+    shutil.copytree(photographs.root, tree.root)
+    path = tree.root / "train/cat/6.jpg"
+    tree.add("train/cat/6.jpg", path.read_bytes()[:400])
+    return tree, path
+
+
+def test_a_broken_file_fails_the_run_by_its_name_when_its_turn_comes_and_what_was_done_is_saved(
+    config: Config, broken: tuple[Tree, Path], trained: Trained
+) -> None:
+    tree, path = broken
+    images = load(replace(tree.config(SIDE), cache_gib=0), tree.root / "cache")
+    states: list[Checkpoint] = []
+    with pytest.raises(RunFailed) as caught:
+        pretrain(config, images.train, "float32", saving=Saving(save=states.append))
+    assert str(caught.value).startswith(f"{path}: cannot be read as an image: ")
+    assert "\n" not in str(caught.value)
+    (state,) = states
+    assert 0 < state.step < STEPS
+    for one, other in zip(state.network, trained.states[state.step].network, strict=True):
+        same(one, other)
+
+
+def test_a_broken_file_among_those_that_features_are_made_of_is_named(broken: tuple[Tree, Path]) -> None:
+    tree, path = broken
+    images = load(replace(tree.config(SIDE), cache_gib=0), tree.root / "cache")
+    with pytest.raises(RunFailed, match=re.escape(str(path))):
+        pixel_features(images.train)
+
+
+def test_a_run_that_meets_a_broken_file_ends_with_one_line_and_goes_on_when_it_is_whole(
+    run_command, broken: tuple[Tree, Path], tmp_path: Path
+) -> None:
+    tree, path = broken
+    command = (*TINY, f"data.root={tree.root}", "data.cache_gib=0", "pretrain.monitor_epochs=0", "probe=knn")
+    failed = run_command(*command, cwd=tmp_path)
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].startswith(f"error: {path}: cannot be read as an image")
+    assert "Traceback" not in failed.stderr
+    record = json.loads(Path(tmp_path, failed.stdout.split()[-1]).read_text())
+    assert record["status"] == "failed"
+    assert str(path) in record["error"]
