@@ -146,6 +146,7 @@ def _pretrain(cell: Cell, images: Images, threads: int, claim: store.Claim, sess
     finally:
         bar.close()
     claim.check()
+    images.check()
     return store.publish(
         place,
         variables_by_name(pretrained.network),
@@ -193,6 +194,7 @@ def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim:
     pairs = features.view_pairs(trained, layers, images.test, config.augment, size, config.seed)
     networks["views"] = {"pairs": features.example_views(images.train, config.augment, size, config.seed)}
     claim.check()
+    images.check()
     return store.publish_features(
         pretraining,
         view,

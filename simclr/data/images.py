@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from simclr.config import DataConfig
 from simclr.data import digits, imagenet5
 from simclr.data.arrays import decoded
-from simclr.data.content import digest
+from simclr.data.content import digest, file_digest
 from simclr.data.listing import Catalogue
 from simclr.data.progress import Report
 from simclr.data.provision import obtain
 from simclr.data.sources import catalogue
 from simclr.data.stream import Chunk, StreamedSplit, gib, quiet_for_good
+from simclr.errors import InvalidInput, RunFailed
 
 LOG = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Images:
         digest: 64 hex digits that stand for the content, see :func:`simclr.data.digest`.
         train, test: the two splits.
         ignored: foreign files that were passed over.
+        files: of streamed images, where they are and where their hashes are remembered.
     """
 
     classes: tuple[str, ...]
@@ -85,6 +87,22 @@ class Images:
     train: AnySplit
     test: AnySplit
     ignored: int = 0
+    files: tuple[Catalogue, Path] | None = None
+
+    def check(self) -> None:
+        """Make sure that what was streamed is what the digest stands for: files may change while they are in use.
+
+        Raises:
+            RunFailed: one has changed since the images were loaded, or is gone.
+        """
+        if self.files is None:
+            return
+        try:
+            changed = "" if file_digest(*self.files) == self.digest else f"{self.files[0].root}: an image has changed"
+        except InvalidInput as error:
+            changed = str(error)
+        if changed:
+            raise RunFailed(f"{changed} since the run began; run it again, it is another data set now")
 
 
 def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
@@ -114,18 +132,18 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
     if decoded_gib > config.cache_gib:
         limit = f"data.cache_gib={config.cache_gib:g}"
         report(f"{found.root}: images are decoded as they are used: {decoded_gib:.2g} GiB of pixels exceed {limit}")
-        return _streamed(found, content, config.image_size)
+        return _streamed(found, content, config.image_size, cache)
     arrays = decoded(found, content, config.image_size, cache, report)
     train = ImageSplit(arrays.train_pixels, found.train.labels, arrays.train_aspect, found.train.paths)
     test = ImageSplit(arrays.test_pixels, found.test.labels, arrays.test_aspect, found.test.paths)
     return Images(found.classes, content, train, test, found.ignored)
 
 
-def _streamed(found: Catalogue, content: str, side: int) -> Images:
+def _streamed(found: Catalogue, content: str, side: int, cache: Path) -> Images:
     assert found.root is not None
     quiet_for_good()
     train, test = (StreamedSplit(found.root, side, each.labels, each.paths) for each in (found.train, found.test))
-    return Images(found.classes, content, train, test, found.ignored)
+    return Images(found.classes, content, train, test, found.ignored, (found, cache))
 
 
 def _digits(found: Catalogue, side: int, cache: Path) -> Images:

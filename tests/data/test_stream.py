@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from simclr import experiment
 from simclr.baseline import pixel_features
 from simclr.callbacks import NeighbourMonitor
 from simclr.cell import View
@@ -245,7 +246,7 @@ def broken(photographs: Tree, tmp_path: Path) -> tuple[Tree, Path]:
 
 
 def test_a_broken_file_fails_the_run_by_its_name_when_its_turn_comes_and_what_was_done_is_saved(
-    config: Config, broken: tuple[Tree, Path], trained: Trained
+    config: Config, streamed: Images, broken: tuple[Tree, Path], trained: Trained
 ) -> None:
     tree, path = broken
     images = load(replace(tree.config(SIDE), cache_gib=0), tree.root / "cache")
@@ -256,8 +257,7 @@ def test_a_broken_file_fails_the_run_by_its_name_when_its_turn_comes_and_what_wa
     assert "\n" not in str(caught.value)
     (state,) = states
     assert 0 < state.step < STEPS
-    for one, other in zip(state.network, trained.states[state.step].network, strict=True):
-        same(one, other)
+    assert Trained(config, streamed, state).outcome() == trained.outcome()
 
 
 def test_a_broken_file_among_those_that_features_are_made_of_is_named(broken: tuple[Tree, Path]) -> None:
@@ -267,7 +267,7 @@ def test_a_broken_file_among_those_that_features_are_made_of_is_named(broken: tu
         pixel_features(images.train)
 
 
-def test_a_run_that_meets_a_broken_file_ends_with_one_line_and_goes_on_when_it_is_whole(
+def test_a_run_that_meets_a_broken_file_ends_with_one_line_and_a_record(
     run_command, broken: tuple[Tree, Path], tmp_path: Path
 ) -> None:
     tree, path = broken
@@ -279,3 +279,39 @@ def test_a_run_that_meets_a_broken_file_ends_with_one_line_and_goes_on_when_it_i
     record = json.loads(Path(tmp_path, failed.stdout.split()[-1]).read_text())
     assert record["status"] == "failed"
     assert str(path) in record["error"]
+
+
+def test_nothing_is_published_of_images_that_changed_while_they_were_streamed(
+    config: Config, photographs: Tree, tmp_path: Path
+) -> None:
+    tree = Tree(tmp_path / "changing")
+    shutil.copytree(photographs.root, tree.root)
+    changing = replace(
+        config,
+        data=replace(config.data, root=str(tree.root), cache_gib=0.0),
+        pretrain=replace(config.pretrain, epochs=1, monitor_epochs=0),
+        root=str(tmp_path / "runs"),
+    )
+
+    def change(history) -> None:
+        tree.add("train/cat/0.jpg", encoded(picture(seed=99)))
+
+    with pytest.raises(RunFailed, match="an image has changed since the run began"):
+        experiment.run(changing, watch=change)
+    assert not list(tmp_path.glob("runs/pretrained/*/manifest.json"))
+
+
+def test_a_network_is_fine_tuned_to_the_same_answers(
+    composed, kept: Images, streamed: Images, photographs: Tree
+) -> None:
+    from simclr.finetune import FineTuning
+
+    quick = ("probe.epochs=2", "probe.folds=2", "probe.batch_size=4", "probe.learning_rates=[0.01]")
+    config = composed(*TINY, "probe=finetune", *quick, "data.cache_gib=0", f"data.root={photographs.root}")
+    subset = np.arange(0, 34, 2)
+    one, other = (FineTuning(config, images, "encoder", None) for images in (kept, streamed))
+    found, expected = other(subset), one(subset)
+    same(found.train, expected.train)
+    same(found.test, expected.test)
+    assert found.validation_accuracy == expected.validation_accuracy
+    assert weights(other._model) == weights(one._model)
