@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from simclr.data import StreamedSplit
 from simclr.errors import RunFailed
+
+log = logging.getLogger(__name__)
 
 AHEAD = 2
 """Batches that are kept ready."""
@@ -26,9 +32,12 @@ class Feed:
     def __init__(self, images: StreamedSplit) -> None:
         self._images = images
         self._failure: RunFailed | None = None
+        self.came: deque[float] = deque(maxlen=8 * AHEAD)
+        """When each batch was ready that no step has taken yet; where no one takes them, the latest few."""
 
     def batches(self, order: tf.data.Dataset) -> tf.data.Dataset:
         """Elements (step's number, (lines, aspects)) in place of (step's number, positions)."""
+        self.came.clear()
         return ready(order.map(lambda step, index: (step, self.images_at(index))))
 
     def images_at(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -43,7 +52,9 @@ class Feed:
         except RunFailed as failure:
             self._failure = failure
             raise
-        return np.ascontiguousarray(pixels.transpose(0, 1, 3, 2)), aspect
+        lines = np.ascontiguousarray(pixels.transpose(0, 1, 3, 2))
+        self.came.append(time.perf_counter())
+        return lines, aspect
 
     @contextmanager
     def failing(self, save: Callable[[], None] = lambda: None) -> Iterator[None]:
@@ -59,6 +70,29 @@ class Feed:
                 raise
             save()
             raise self._failure from error
+
+
+class TellWaiting(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tells at the end of a fit for what share of its time the steps waited for images; made anew for each."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__()
+        self._feed = feed
+        self._begun = 0.0
+        self._waited: list[float] = []
+        self._took: list[float] = []
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._begun = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._waited.append(max(0.0, self._feed.came.popleft() - self._begun))
+        self._took.append(time.perf_counter() - self._begun)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        # The first step is traced while its images are read.
+        if took := sum(self._took[1:]):
+            log.info("waited for images: %.1f %% of the time", 100 * sum(self._waited[1:]) / took)
 
 
 def after_its_batch(step: Step) -> Step:

@@ -16,7 +16,7 @@ import tensorflow as tf
 from simclr.augment import line_order, two_views
 from simclr.config import AugmentConfig, Config, PretrainConfig
 from simclr.data import AnySplit, StreamedSplit
-from simclr.feed import Feed, after_its_batch
+from simclr.feed import Feed, TellWaiting, after_its_batch
 from simclr.gradient_cache import cached_gradients
 from simclr.interruption import deferred
 from simclr.loss import accuracy_of, embedding_spread, loss_of, nt_xent, similarities
@@ -192,7 +192,7 @@ def pretrain(
                     initial_epoch=first,
                     epochs=last,
                     steps_per_epoch=steps_per_epoch - skipped,
-                    callbacks=[FirstStep(), *callbacks, run],
+                    callbacks=[FirstStep(), *([TellWaiting(feed)] if feed else []), *callbacks, run],
                     shuffle=False,
                     verbose=0,
                 )

@@ -188,6 +188,14 @@ def test_streamed_images_train_to_the_same_bits_watched_by_the_same_monitor(
     assert Trained(config, streamed).outcome() == trained.outcome()
 
 
+def test_a_stream_tells_how_long_its_steps_waited(config: Config, streamed: Images, caplog) -> None:
+    with caplog.at_level("INFO", "simclr.feed"):
+        pretrain(config, streamed.train, "float32")
+    shares = [float(re.search(r"waited for images: (\d+\.\d) %", told)[1]) for told in caplog.messages]
+    assert len(shares) == len(config.pretrain.sizes)
+    assert all(0 <= share < 100 for share in shares)
+
+
 @pytest.mark.parametrize("step", [1, 6, 2 * STEPS])
 def test_a_stream_goes_on_at_any_step_to_the_same_bits(
     config: Config, streamed: Images, trained: Trained, step: int
