@@ -13,7 +13,7 @@ from simclr.probe import Evaluation, WeightedNeighbours, build_probe, evaluate, 
 if TYPE_CHECKING:
     from simclr.cell import Cell
     from simclr.data import Images
-    from simclr.labels import Positions
+    from simclr.labels import Labels, Positions
     from simclr.session import Session
     from simclr.store import Features, Pretraining
 
@@ -46,20 +46,28 @@ def measure(
     for name, layer, labelled in trainings:
         with session("baselines"):
             evaluations[name] = supervised_baseline(config, images, layer, labelled, session.report)
-    train, test = features.of("trained", cell.layer.name)
-    nearest = WeightedNeighbours((20,)).classify(train, labels, test, 20)
+    # One thread here too: where others want the cores, a decomposition on all of them is many times slower.
+    with session("probes"), threadpool_limits(1):
+        described = _described(cell, features, labels, test_labels)
     measured = {
         "probe": {**evaluations["trained"].record, "classes": list(images.classes)},
         "baselines": {name: each.record["test_accuracy"] for name, each in evaluations.items() if name != "trained"},
-        "representation": {
-            "alignment": features.alignment(cell.layer.name),
-            "uniformity": representation.uniformity(test),
-            "effective_rank": representation.effective_rank(train),
-            "knn_accuracy": float(np.mean(nearest == test_labels)),
-        },
+        "representation": described,
     }
     predictions = {name: each.predictions.astype(np.int16) for name, each in evaluations.items()}
     return measured, {**predictions, "labels": test_labels.astype(np.int16)}
+
+
+def _described(cell: Cell, features: Features, labels: Labels, test_labels: Labels) -> dict[str, float]:
+    """What the probed representation is like, by itself and beside the labels."""
+    train, test = features.of("trained", cell.layer.name)
+    nearest = WeightedNeighbours((20,)).classify(train, labels, test, 20)
+    return {
+        "alignment": features.alignment(cell.layer.name),
+        "uniformity": representation.uniformity(test),
+        "effective_rank": representation.effective_rank(train),
+        "knn_accuracy": float(np.mean(nearest == test_labels)),
+    }
 
 
 def _probed(cell: Cell, images: Images, features: Features, subsets: list[Positions]) -> dict[str, Evaluation]:

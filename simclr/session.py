@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +49,7 @@ class Session:
         from simclr.data import reference
 
         config = cell.config
-        tracker = tracking.start(config, cell)
+        tracker = tracking.start(config, cell, meanwhile=_import_measurement)
         self.borrow(tracker, config)
         tracker.log_data(images.digest, reference(config.data), {"train": len(images.train), "test": len(images.test)})
 
@@ -125,3 +126,9 @@ class Session:
         """Say a line about what the cell has to do before it can go on, such as to wait."""
         log.info(line)
         self.tell(doing=line)
+
+
+def _import_measurement() -> None:
+    """What every cell needs in the end and is long in coming."""
+    importlib.import_module("simclr.measurement")
+    importlib.import_module("sklearn.linear_model")

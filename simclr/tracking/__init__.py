@@ -9,7 +9,7 @@ cannot begin online is kept offline. The client is imported when a run starts, a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from simclr.cell import Cell
@@ -21,13 +21,19 @@ from simclr.tracking.tracker import Claim, Tracker
 __all__ = ["Claim", "Material", "Patience", "Tracker", "skip", "start"]
 
 
-def start(config: Config, cell: Cell, patience: Patience | None = None) -> Tracker:
+def start(
+    config: Config,
+    cell: Cell,
+    patience: Patience | None = None,
+    meanwhile: Callable[[], object] | None = None,
+) -> Tracker:
     """Begin the cell's run, or go on in it where it was resumed.
 
     Args:
         config: ``tracking`` says how and where, ``root`` below which folder.
         cell: what is run; the run is named after it, so that a resumed cell finds its run again.
         patience: how long a server may take.
+        meanwhile: called while the client's process starts, where it does: something else that is to be done anyway.
 
     Returns:
         A tracker that takes all that it is told, whether or not there is anyone to pass it on to.
@@ -40,7 +46,7 @@ def start(config: Config, cell: Cell, patience: Patience | None = None) -> Track
         "layer.index": cell.layer.index,
         "layer.width": cell.layer.width,
     }
-    return _start(config, cell.name, facts, f"{config.head.name}-{cell.key}", [cell.layer.name], patience)
+    return _start(config, cell.name, facts, f"{config.head.name}-{cell.key}", [cell.layer.name], patience, meanwhile)
 
 
 def skip(config: Config, name: str, reason: str, patience: Patience | None = None) -> None:
@@ -57,6 +63,7 @@ def _start(
     group: str | None,
     tags: Sequence[str],
     patience: Patience | None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Tracker:
     tracker = Tracker(config, patience or Patience())
     asked = config.tracking.mode
@@ -67,7 +74,7 @@ def _start(
             "job_type": "cell",
             "tags": _distinct([config.data.name, config.encoder.name, config.head.name, *tags, *config.tracking.tags]),
         }
-        tracker.begin(identity, {**configuration(config), **facts})
+        tracker.begin(identity, {**configuration(config), **facts}, meanwhile)
     return tracker
 
 

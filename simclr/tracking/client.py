@@ -33,8 +33,19 @@ class Patience:
     finish: float = 25.0
 
 
-def within(seconds: float, act: Callable[[], Value], progress: Callable[[], Any] | None = None) -> Value:
+def within(
+    seconds: float,
+    act: Callable[[], Value],
+    progress: Callable[[], Any] | None = None,
+    meanwhile: Callable[[], Any] | None = None,
+) -> Value:
     """What a call returns or raises, unless it takes longer, or as long as its progress changes.
+
+    Args:
+        seconds: how long it may take, counted from when ``meanwhile`` is done.
+        act: called in another thread.
+        progress: of the call; while it changes, the call has as long again.
+        meanwhile: done here before the call is waited for.
 
     Raises:
         TimeoutError: it does. It is left behind in its thread, which keeps no process alive.
@@ -49,6 +60,8 @@ def within(seconds: float, act: Callable[[], Value], progress: Callable[[], Any]
 
     thread = threading.Thread(target=run, name="wandb call", daemon=True)
     thread.start()
+    if meanwhile is not None:
+        meanwhile()
     seen, now = None, progress and progress()
     while thread.is_alive() and (now != seen or seen is None):
         thread.join(seconds)

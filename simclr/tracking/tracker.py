@@ -83,16 +83,22 @@ class Tracker:
         """The sweep of this process's agent, None outside an agent."""
         return os.environ.get("WANDB_SWEEP_ID") or None
 
-    def begin(self, identity: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
+    def begin(
+        self,
+        identity: Mapping[str, Any],
+        configuration: Mapping[str, Any],
+        meanwhile: Callable[[], Any] | None = None,
+    ) -> None:
         """Start the client and the run: online where that is wanted and possible, else offline."""
         try:
-            import wandb  # noqa: F401
+            # All of it at once: it looks through every module there is, and is the quicker the fewer there are.
+            import wandb.apis.public  # noqa: F401
         except ImportError as error:
             return self._tell(f"the client cannot be imported ({one_line(error)}), so nothing is tracked")
         root = Path(self._config.root).resolve()
         client.prepare_environment(root / "wandb")
         try:
-            within(self._patience.begin, client.set_up)
+            within(self._patience.begin, client.set_up, meanwhile=meanwhile)
             mode = client.resolve_mode(self._config.tracking.mode)
         except Exception as error:
             return self._tell(f"the client does not start ({reason(error)}), so nothing is tracked")
