@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from simclr.config import LABELLED_TRAINING, AugmentConfig, Config, Decides, settings
+from simclr.config import LABELLED_TRAINING, AugmentConfig, Config, Decides, decisive
 from simclr.errors import InvalidInput, suggestion
 from simclr.machine import resolve_precision
 
@@ -130,9 +130,10 @@ def labelled_augment(config: Config) -> AugmentConfig:
 def pretraining_identity(config: Config, digest: str) -> dict[str, Any]:
     """Everything that can change the pretrained weights, as dotted keys, in the form that says only what matters.
 
-    ``auto`` is what it stands for here, and widths that this head does not have are left out.
+    ``auto`` is what it stands for here. Left out is what decides nothing: the momentum of an optimizer without one, the
+    strength of a jitter that never happens, widths that this head does not have.
     """
-    identity = {key: value for key, field, value in settings(config) if field.metadata["decides"] is Decides.WEIGHTS}
+    identity = decisive(config, Decides.WEIGHTS)
     identity["data.digest"] = digest
     identity["training.version"] = TRAINING_VERSION
     identity["pretrain.precision"] = resolve_precision(config.pretrain.precision)
@@ -147,7 +148,7 @@ def cell_identity(config: Config, digest: str) -> dict[str, Any]:
 
     A probe on frozen features trains no network, and how it would is left out.
     """
-    identity = {key: value for key, field, value in settings(config) if field.metadata["decides"] is Decides.CELL}
+    identity = decisive(config, Decides.CELL)
     try:
         identity["probe.layer"] = probed_layer(config).name
     except ImpossibleCell:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -63,9 +63,18 @@ class OneOf:
         return ", ".join(self.names)
 
 
-def setting(default: Any, decides: Decides, valid: Range | OneOf | None = None, unit: str = "") -> Any:
-    """A field of the schema: its default, what it decides, which values it takes (each one, for a list)."""
-    metadata = {"decides": decides, "valid": valid, "unit": unit or getattr(valid, "unit", "")}
+def setting(
+    default: Any,
+    decides: Decides,
+    valid: Range | OneOf | None = None,
+    unit: str = "",
+    counts: Callable[[Any], bool] = lambda _: True,
+) -> Any:
+    """A field of the schema: its default, what it decides, which values it takes (each one, for a list).
+
+    ``counts`` says of a section whether the field decides anything there, or whether another one makes it idle.
+    """
+    metadata = {"decides": decides, "valid": valid, "unit": unit or getattr(valid, "unit", ""), "counts": counts}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -79,6 +88,14 @@ def options(group: str) -> OneOf | None:
 
 WEIGHTS, CELL, NOTHING = Decides.WEIGHTS, Decides.CELL, Decides.NOTHING
 PROBABILITY = Range(0, 1)
+
+
+def _residual(encoder: EncoderConfig) -> bool:
+    return encoder.name in ("small_resnet", "resnet18")
+
+
+def _jitters(augment: AugmentConfig) -> bool:
+    return augment.jitter > 0
 
 
 @dataclass
@@ -99,10 +116,12 @@ class EncoderConfig:
     name: str = setting(MISSING, WEIGHTS, options("encoder"))
     widths: list[int] = setting([], WEIGHTS, Range(1, 8192, "channels"))
     blocks: list[int] = setting([], WEIGHTS, Range(1, 64, "blocks"))
-    stem: str = setting("auto", WEIGHTS, OneOf(("auto", "cifar", "strided", "imagenet")))
-    shortcut: str = setting("strided", WEIGHTS, OneOf(("strided", "pooled")))
+    stem: str = setting("auto", WEIGHTS, OneOf(("auto", "cifar", "strided", "imagenet")), counts=_residual)
+    shortcut: str = setting("strided", WEIGHTS, OneOf(("strided", "pooled")), counts=_residual)
     norm: str = setting("batch", WEIGHTS, OneOf(("batch", "group")))
-    norm_momentum: float = setting(0.98, WEIGHTS, Range(0, 0.9999))
+    norm_momentum: float = setting(
+        0.98, WEIGHTS, Range(0, 0.9999), counts=lambda encoder: encoder.norm == "batch" and encoder.name != "resnet50"
+    )
 
 
 @dataclass
@@ -120,16 +139,20 @@ class AugmentConfig:
 
     name: str = setting(MISSING, WEIGHTS, options("augment"))
     crop_area: list[float] = setting([1.0, 1.0], WEIGHTS, Range(0, 1, above=True), "share of the image")
-    crop_aspect: list[float] = setting([0.75, 4 / 3], WEIGHTS, Range(0.1, 10), "width / height")
+    crop_aspect: list[float] = setting(
+        [0.75, 4 / 3], WEIGHTS, Range(0.1, 10), "width / height", lambda augment: augment.crop_area[0] < 1
+    )
     flip: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
     jitter: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
-    brightness: float = setting(0.0, WEIGHTS, Range(0, 1), "factor 1 - b to 1 + b")
-    contrast: float = setting(0.0, WEIGHTS, Range(0, 1), "factor 1 - c to 1 + c")
-    saturation: float = setting(0.0, WEIGHTS, Range(0, 1), "factor 1 - s to 1 + s")
-    hue: float = setting(0.0, WEIGHTS, Range(0, 0.5), "turns, from -h to h")
+    brightness: float = setting(0.0, WEIGHTS, Range(0, 1), "factor 1 - b to 1 + b", _jitters)
+    contrast: float = setting(0.0, WEIGHTS, Range(0, 1), "factor 1 - c to 1 + c", _jitters)
+    saturation: float = setting(0.0, WEIGHTS, Range(0, 1), "factor 1 - s to 1 + s", _jitters)
+    hue: float = setting(0.0, WEIGHTS, Range(0, 0.5), "turns, from -h to h", _jitters)
     grey: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
     blur: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
-    blur_sigma: list[float] = setting([0.0004, 0.009], WEIGHTS, Range(0, 0.2), "share of the side")
+    blur_sigma: list[float] = setting(
+        [0.0004, 0.009], WEIGHTS, Range(0, 0.2), "share of the side", lambda augment: augment.blur > 0
+    )
     rotation: float = setting(0.0, WEIGHTS, Range(0, 180, "degrees"), "degrees, from -r to r")
     scale: float = setting(0.0, WEIGHTS, Range(0, 2), "exp(-s) to exp(s), each axis by itself")
     shear: float = setting(0.0, WEIGHTS, Range(0, 2), "from -s to s")
@@ -145,11 +168,15 @@ class OptimizerConfig:
     learning_rate: float = setting(MISSING, WEIGHTS, Range(0, 1000, above=True))
     scaling: str = setting("none", WEIGHTS, OneOf(("none", "linear", "sqrt")))
     weight_decay: float = setting(0.0, WEIGHTS, Range(0, 10))
-    momentum: float = setting(0.9, WEIGHTS, Range(0, 0.9999))
+    momentum: float = setting(0.9, WEIGHTS, Range(0, 0.9999), counts=lambda optimizer: optimizer.name != "adamw")
     warmup_epochs: float = setting(0.0, WEIGHTS, Range(0, 100_000, "epochs"))
     schedule: str = setting("cosine", WEIGHTS, OneOf(("cosine", "constant")))
-    decay_steps: int | None = setting(None, WEIGHTS, Range(1, unit="steps"))
-    trust_coefficient: float = setting(0.001, WEIGHTS, Range(0, 10, above=True))
+    decay_steps: int | None = setting(
+        None, WEIGHTS, Range(1, unit="steps"), counts=lambda optimizer: optimizer.schedule == "cosine"
+    )
+    trust_coefficient: float = setting(
+        0.001, WEIGHTS, Range(0, 10, above=True), counts=lambda optimizer: optimizer.name == "lars"
+    )
 
 
 @dataclass
@@ -283,6 +310,20 @@ def _layout(schema: type) -> tuple[tuple[str, dataclasses.Field[Any], attrgetter
         else:
             found.append((each.name, each))
     return tuple((key, declared, attrgetter(key)) for key, declared in found)
+
+
+def decisive(config: Config, decides: Decides) -> dict[str, Any]:
+    """The settings that decide something, by dotted key, without those that another one of their section makes idle."""
+    return {
+        key: value
+        for key, declared, value in settings(config)
+        if declared.metadata["decides"] is decides and declared.metadata["counts"](_section(config, key))
+    }
+
+
+def _section(config: Config, key: str) -> Any:
+    section, _, _ = key.rpartition(".")
+    return attrgetter(section)(config) if section else config
 
 
 def resolve(config: DictConfig | Config) -> Config:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from simclr.augment import (
@@ -18,7 +22,7 @@ from simclr.augment import (
     still_view,
     two_views,
 )
-from simclr.config import AugmentConfig
+from simclr.config import AugmentConfig, Config, Decides, decisive
 
 SIMCLR = AugmentConfig(
     name="simclr",
@@ -245,3 +249,24 @@ def test_documents_views_are_made_of_flips_jitter_and_grey_only():
     assert views(plain, images, size=24)[:2] == pytest.approx(images[:, :, ::-1] / 255, abs=1e-6)
     grey = AugmentConfig(name="documents", grey=1.0)
     assert np.ptp(views(grey, images, size=24), axis=-1).max() < 1e-5
+
+
+SOMETIMES = st.sampled_from([0.0, 0.6])
+STRENGTHS = {
+    **dict.fromkeys(("jitter", "blur", "grey", "brightness", "contrast", "saturation"), SOMETIMES),
+    "hue": st.sampled_from([0.0, 0.1]),
+    "crop_area": st.sampled_from([[1.0, 1.0], [0.3, 1.0]]),
+    "crop_aspect": st.sampled_from([[0.5, 2.0], [1.0, 1.5]]),
+    "blur_sigma": st.sampled_from([[0.01, 0.02], [0.05, 0.1]]),
+}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(["simclr", "documents"]), st.fixed_dictionaries(STRENGTHS), st.fixed_dictionaries(STRENGTHS))
+def test_a_setting_that_is_left_out_of_the_key_changes_no_view(name, strengths, others):
+    config, images = AugmentConfig(name, **strengths), pictures(2, 12)
+    key, seen = decisive(Config(augment=config), Decides.WEIGHTS), views(config, images)
+    for changed, value in others.items():
+        other = replace(config, **{changed: value})
+        if decisive(Config(augment=other), Decides.WEIGHTS) == key:
+            np.testing.assert_array_equal(views(other, images), seen)

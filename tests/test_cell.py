@@ -28,8 +28,8 @@ def changed(config: Config, key: str) -> Config:
         "pretrain.precision": "mixed_float16",
         "head.name": "one_relu",
         "probe.layer": "encoder",
-        "probe.flip": "true",
-        "probe.crop": "centre",
+        "probe.flip": "false",
+        "probe.crop": "whole",
         "optimizer.decay_steps": 7,
     }
     if key in replaced:
@@ -49,10 +49,37 @@ KEYS = [(key, field.metadata["decides"]) for key, field, _ in settings(Config)]
 
 @pytest.mark.parametrize(("key", "decides"), KEYS, ids=[key for key, _ in KEYS])
 def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
-    config = composed("probe.layer=relu_1", "pretrain.precision=float32", "probe=finetune")
+    # A configuration in which every setting counts.
+    network, views = ("encoder=small_resnet", "optimizer=lars"), ("augment=simclr", "augment.blur=0.5")
+    config = composed("probe.layer=relu_1", "pretrain.precision=float32", "probe=finetune", *network, *views)
     before, after = describe(config, DIGEST), describe(changed(config, key), DIGEST)
     assert (before.key != after.key) is (decides is Decides.WEIGHTS)
     assert (before.name.split("-")[-1] != after.name.split("-")[-1]) is (decides is not Decides.NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "idle"),
+    [
+        (["optimizer=adamw"], {"optimizer.momentum", "optimizer.trust_coefficient"}),
+        (["optimizer=sgd"], {"optimizer.trust_coefficient"}),
+        (["optimizer=lars"], set()),
+        (["optimizer.schedule=constant"], {"optimizer.decay_steps"}),
+        (["encoder=small_cnn"], {"encoder.stem", "encoder.shortcut"}),
+        (["encoder=small_resnet", "encoder.norm=group"], {"encoder.norm_momentum"}),
+        (["encoder=resnet50"], {"encoder.stem", "encoder.shortcut", "encoder.norm_momentum"}),
+        (["augment.jitter=0"], {f"augment.{name}" for name in ("brightness", "contrast", "saturation", "hue")}),
+        (["augment.crop_area=[1.0,1.0]"], {"augment.crop_aspect"}),
+        (["augment.blur=0"], {"augment.blur_sigma"}),
+    ],
+    ids=str,
+)
+def test_a_setting_that_another_one_makes_idle_is_no_difference(composed, overrides, idle):
+    base = ["encoder=small_resnet", "optimizer=lars", "augment=simclr", "augment.blur=0.5"]
+    base = [each for each in base if each.partition("=")[0] not in {other.partition("=")[0] for other in overrides}]
+    config = composed(*base, *overrides)
+    key = describe(config, DIGEST).key
+    deciding = [name for name, decides in KEYS if decides is Decides.WEIGHTS and not name.endswith(".name")]
+    assert {name for name in deciding if describe(changed(config, name), DIGEST).key == key} == idle
 
 
 def test_other_data_are_another_pretraining(composed):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from simclr.adamw import FusedAdamW
-from simclr.config import OptimizerConfig
+from simclr.config import Config, Decides, OptimizerConfig, decisive
 from simclr.errors import InvalidInput
 from simclr.lars import LARS
 from simclr.normalization import FusedBatchNormalization
@@ -139,3 +140,24 @@ def restored(optimizer: Any) -> Any:
 def test_an_optimizer_is_made_again_from_its_configuration(name: str) -> None:
     optimizer = build_optimizer(OptimizerConfig(name, learning_rate=0.1, warmup_epochs=1), 10, 5, 32)
     assert restored(optimizer).get_config() == optimizer.get_config()
+
+
+def taught(config: OptimizerConfig) -> np.ndarray:
+    """A kernel after three steps."""
+    kernel = keras.Variable([[1.0, -2.0], [0.5, 3.0]], name="kernel")
+    optimizer = build_optimizer(config, steps=6, steps_per_epoch=2, batch_size=32)
+    optimizer.build([kernel])
+    for _ in range(3):
+        optimizer.apply([kernel * 0.3 + 0.1], [kernel])
+    return kernel.numpy()
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lars"])
+def test_a_setting_is_left_out_of_the_key_where_it_changes_no_step_and_only_there(name: str, schedule: str) -> None:
+    config = OptimizerConfig(name, learning_rate=0.5, weight_decay=0.1, warmup_epochs=0.5, schedule=schedule)
+    key, kernel = decisive(Config(optimizer=config), Decides.WEIGHTS), taught(config)
+    for setting, value in {"momentum": 0.3, "trust_coefficient": 0.01, "decay_steps": 3}.items():
+        other = replace(config, **{setting: value})
+        left_out = decisive(Config(optimizer=other), Decides.WEIGHTS) == key
+        assert np.array_equal(taught(other), kernel) is left_out, setting
