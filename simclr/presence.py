@@ -87,11 +87,14 @@ def seen(path: Path) -> Seen | None:
 
 
 def runs(pid: int) -> bool:
-    """Whether there is a process of that number on this machine."""
+    """Whether a process of that number runs on this machine; one that has ended and was not waited for does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
+        pass
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+    except (OSError, IndexError):  # not Linux, or gone in this moment
         return True
-    return True

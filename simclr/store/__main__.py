@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from simclr.store.inventory import inventory
+    from simclr.store.inventory import inventory, leftovers
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("key", "what", "state", "size", "age", "used by"):
@@ -69,10 +69,13 @@ def _list(options: argparse.Namespace) -> int:
     for item in inventory(options.root):
         users = "\n".join(item.results) or "no result"
         table.add_row(item.key, item.what, item.state.name, _bytes(item.size), _age(item.changed), users)
-    if not table.rows:
+    if table.rows:
+        (CONSOLE if CONSOLE.is_terminal else Console(width=160)).print(table)
+    else:
         CONSOLE.print(f"no pretraining below {options.root}; python run.py makes one", markup=False)
-        return 0
-    (CONSOLE if CONSOLE.is_terminal else Console(width=160)).print(table)
+    if left := list(leftovers(options.root)):
+        size = _bytes(sum(each.size for each in left))
+        CONSOLE.print(f"{len(left)} set aside or left half-written, {size}: see prune", markup=False)
     return 0
 
 
@@ -114,12 +117,13 @@ def _prune(options: argparse.Namespace) -> int:
     from simclr.store.inventory import prunable, remove
 
     total = 0
-    for path, reason, size in prunable(options.root, unfinished=options.unfinished):
-        if options.yes and not remove(path):
-            CONSOLE.print(f"kept {path}: somebody is at it now", markup=False)
+    for each in list(prunable(options.root, unfinished=options.unfinished)):
+        if options.yes and not remove(each.path):
+            CONSOLE.print(f"kept {each.path}: somebody is at it now", markup=False)
             continue
-        total += size
-        CONSOLE.print(f"{'deleted' if options.yes else 'would delete'} {path}: {reason}, {_bytes(size)}", markup=False)
+        total += each.size
+        done = "deleted" if options.yes else "would delete"
+        CONSOLE.print(f"{done} {each.path}: {each.reason}, {_bytes(each.size)}", markup=False)
     CONSOLE.print(
         f"{_bytes(total)} {'freed' if options.yes else 'could be freed; with --yes it is deleted'}", markup=False
     )

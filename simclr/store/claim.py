@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -157,16 +157,32 @@ def obtain(
     return found
 
 
+@contextlib.contextmanager
+def at_rest(marker: Path) -> Iterator[bool]:
+    """Keep a thing from being made for as long as the block lasts; False where somebody is at it.
+
+    Raises:
+        OSError: the claim cannot be written down.
+    """
+    lease = _lease(marker)
+    try:
+        lease.acquire(timeout=0)
+    except (Timeout, LeaseSettingsMismatch):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lease.release()
+
+
 def tidy(place: Place) -> None:
     """Remove what a process left that was killed after it had finished the thing."""
     found = holder(place)
-    if found is None or found.alive:
-        return
-    try:
-        with _lease(place.marker).acquire(timeout=0):
-            place.progress.unlink(missing_ok=True)
-    except (Timeout, LeaseSettingsMismatch, OSError):
-        return
+    if found is not None and not found.alive:
+        with contextlib.suppress(OSError), at_rest(place.marker) as nobody:
+            if nobody:
+                place.progress.unlink(missing_ok=True)
 
 
 def untold(place: Place) -> None:

@@ -11,10 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simclr import result
-from simclr.files import SET_ASIDE, Damaged
-from simclr.store.claim import holder
+from simclr.files import SET_ASIDE, Damaged, sealed
+from simclr.presence import seen
+from simclr.status import PROGRESS
+from simclr.store.claim import Place, at_rest, holder
 from simclr.store.explain import HERE, MAKING, UNFINISHED, State, state
-from simclr.store.pretraining import Pretraining, every, find, place
+from simclr.store.pretraining import Pretraining, every, find, folder
+
+STALE_SECONDS = 3600.0
+"""What is half-written and has not changed for so long was left by a process that is no more."""
+
+
+@dataclass(frozen=True)
+class Removable:
+    """What may go, why, and its bytes."""
+
+    path: Path
+    reason: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -27,7 +41,7 @@ class Item:
         state: how far it is.
         size: bytes of its folder.
         changed: seconds since anything in it changed.
-        results: names of the cells that were measured on it.
+        results: names of the cells that were measured on it, or are being measured.
     """
 
     key: str
@@ -52,7 +66,7 @@ def inventory(root: str | Path) -> Iterator[Item]:
 
 
 def verify(root: str | Path) -> Iterator[tuple[Path, str | None]]:
-    """Compare every file of every finished pretraining, and of its features, with its checksum.
+    """Compare every file of every finished pretraining, of its features and of every baseline with its checksum.
 
     Yields:
         Each folder, and what is wrong with it, None where all is well.
@@ -66,54 +80,112 @@ def verify(root: str | Path) -> Iterator[tuple[Path, str | None]]:
         if pretraining is None:
             continue
         yield path, None
-        for features in sorted((path / "features").glob("[!.]*")):
-            if SET_ASIDE in features.name:
-                continue
-            try:
-                pretraining.features(features.name)
-                yield features, None
-            except Damaged as damage:
-                yield features, str(damage)
+        yield from _verified(path / "features")
+    yield from _verified(Path(root) / "baselines")
 
 
-def prunable(root: str | Path, *, unfinished: bool = False) -> Iterator[tuple[Path, str, int]]:
-    """What no result uses: finished pretrainings, and folders that were set aside; never one that is being made.
+def prunable(root: str | Path, *, unfinished: bool = False) -> Iterator[Removable]:
+    """What no result uses, and no cell that is being measured: pretrainings, baselines, and what was left over.
 
     Args:
         root: as given to the runs.
-        unfinished: also what is left of pretrainings that nobody is at, which could go on from there.
-
-    Yields:
-        Each folder, why it may go, and its bytes.
+        unfinished: also what is left of pretrainings and baselines that nobody is at, which could go on from there.
     """
+    used = _users(root)
     for item in inventory(root):
-        path = place(root, item.key).progress.parent
-        if item.state.name == MAKING or item.results:
+        path = folder(root, item.key)
+        if item.state.name == MAKING or item.results or _busy(path):
             continue
         if item.state.name == HERE:
-            yield path, "no result uses it", item.size
+            yield Removable(path, "no result uses it", item.size)
         elif unfinished or item.state.name != UNFINISHED:
-            yield path, item.state.name, item.size
-    for path in sorted((Path(root) / "pretrained").glob(f"*{SET_ASIDE}*")):
-        yield path, "set aside as damaged", _extent(path)[0]
+            yield Removable(path, item.state.name, item.size)
+    for path in _folders(Path(root) / "baselines"):
+        if _busy(path):
+            continue
+        try:
+            manifest = sealed(path, verify=False)
+            reason = "unfinished" if manifest is None else "no result uses its data"
+            needed = not unfinished if manifest is None else str(manifest.get("data")) in used
+        except Damaged as damage:
+            reason, needed = str(damage), False
+        if not needed:
+            yield Removable(path, reason, _extent(path)[0])
+    yield from leftovers(root)
+
+
+def leftovers(root: str | Path) -> Iterator[Removable]:
+    """What nothing ever looks at again: set aside as damaged, or left half-written by a process that was killed."""
+    for part in ("pretrained", "baselines"):
+        # A pretraining and its features are folders, which go as a whole, so that nothing is looked for in them.
+        for pattern in ("*", "*/*", "*/features/*"):
+            for path in sorted((Path(root) / part).glob(pattern)):
+                within = path.relative_to(root).parts[1:-1]
+                if any(_is_aside(name) or name.startswith(".") for name in within):
+                    continue
+                size, changed = _extent(path)
+                if _is_aside(path.name):
+                    yield Removable(path, "set aside as damaged", size)
+                elif path.name.startswith(".") and ".lock" not in path.name and time.time() - changed > STALE_SECONDS:
+                    yield Removable(path, "left half-written", size)
 
 
 def remove(path: Path) -> bool:
-    """Delete a folder that :func:`prunable` named; False where somebody has begun to use it in the meantime."""
-    at_it = holder(place(path.parents[1], path.name))
-    if at_it is not None and at_it.alive:
-        return False
-    doomed = path.with_name(f".{path.name}.removed")
-    path.rename(doomed)  # at once out of the way of everyone who looks for it
+    """Delete what :func:`prunable` named; False where somebody has begun to work on it in the meantime."""
+    with at_rest(_marker(path)) as nobody:
+        if not nobody:
+            return False
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+            return True
+        doomed = path.with_name(f".{path.name.lstrip('.')}.removed")
+        path.rename(doomed)  # at once out of the way of everyone who looks for it
     shutil.rmtree(doomed)
     return True
 
 
+def _verified(parent: Path) -> Iterator[tuple[Path, str | None]]:
+    for path in _folders(parent):
+        try:
+            if sealed(path) is not None:
+                yield path, None
+        except Damaged as damage:
+            yield path, str(damage)
+
+
+def _folders(parent: Path) -> Iterator[Path]:
+    """The sealed or unfinished folders of a folder; none of what was set aside."""
+    for path in sorted(parent.glob("[!.]*")):
+        if path.is_dir() and not _is_aside(path.name):
+            yield path
+
+
+def _is_aside(name: str) -> bool:
+    return SET_ASIDE in name or name.endswith(SET_ASIDE.rstrip("-"))
+
+
+def _marker(path: Path) -> Path:
+    """Where whoever makes a folder of the store marks that."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def _busy(path: Path) -> bool:
+    at_it = holder(Place("", _marker(path), path / "progress.json"))
+    return at_it is not None and at_it.alive
+
+
 def _users(root: str | Path) -> dict[str, list[str]]:
+    """By pretraining and by digest of data, the cells that were measured on it or are being measured."""
     users: dict[str, list[str]] = defaultdict(list)
     for path, record in result.records(root):
         if record.get("status") == "finished" and isinstance(record.get("pretraining"), dict):
             users[str(record["pretraining"].get("key"))].append(path.parent.name)
+            users[str((record.get("data") or {}).get("digest"))].append(path.parent.name)
+    for path in sorted(Path(root).glob(f"results/*/{PROGRESS}")):
+        at_it = seen(path)
+        if at_it is not None and at_it.alive:
+            for used in ("pretraining", "data"):
+                users[str(at_it.facts.get(used))].append(f"{path.parent.name} (being measured)")
     return users
 
 
@@ -124,6 +196,11 @@ def _what(pretraining: Pretraining) -> str:
 
 
 def _extent(path: Path) -> tuple[int, float]:
-    """Bytes of a folder, and the time of the last change in it."""
-    status = [each.stat() for each in (path, *path.rglob("*"))]
-    return sum(each.st_size for each in status[1:]), max(each.st_mtime for each in status)
+    """Bytes of a file or folder, and the time of the last change in it."""
+    size, latest = 0, 0.0
+    for each in (path, *path.rglob("*")):
+        with contextlib.suppress(OSError):  # what is being written comes and goes
+            status = each.stat()
+            size += 0 if each.is_dir() else status.st_size
+            latest = max(latest, status.st_mtime)
+    return size, latest
