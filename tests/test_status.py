@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from simclr.presence import SILENT_SECONDS, Presence, seen
+from simclr.presence import SILENT_SECONDS, Presence, runs, seen
 from simclr.status import PROGRESS, Doing, planned_cells, status, statuses
 
 CELLS = ("next", "trained", "asked for", "left", "good", "impossible", "bad")
@@ -116,3 +116,12 @@ def test_a_thousand_cells_are_listed_in_a_second(tmp_path):
     begun = time.process_time()
     assert len(statuses(tmp_path)) == 1000
     assert time.process_time() - begun < 1
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="only Linux tells")  # noqa: PTH110
+def test_a_process_that_has_ended_and_was_not_waited_for_does_not_run():
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    assert not runs(ended.pid)
+    ended.wait()
+    assert runs(os.getpid())

@@ -35,6 +35,9 @@ WEIGHTS, HISTORY, CONFIG, CHECKPOINT, PROGRESS = (
     "checkpoint.npz",
     "progress.json",
 )
+# Hidden beside the weights until their manifest is there: so that a process killed in between has left something
+# unfinished, where a manifest that went missing later is damage.
+PUBLISHING = ".publishing"
 SCHEMA = 1
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -120,7 +123,7 @@ def find(root: str | Path, key: str, *, verify: bool = True) -> Pretraining | No
     where = folder(root, key)
     manifest = sealed(where, verify=verify)
     if manifest is None:
-        if (where / WEIGHTS).exists() and not (where / CHECKPOINT).exists():
+        if (where / WEIGHTS).exists() and not ((where / CHECKPOINT).exists() or (where / PUBLISHING).exists()):
             raise Damaged(f"{MANIFEST} is missing")
         return None
     if verify and not {WEIGHTS, HISTORY, CONFIG} <= set(manifest["files"]):
@@ -142,12 +145,15 @@ def publish(where: Path, weights: Arrays, facts: Mapping[str, Any]) -> Pretraini
         OSError: it cannot be written; the checkpoint stays.
     """
     try:
+        (where / PUBLISHING).touch()
         save_arrays(where / WEIGHTS, weights)
         manifest = seal(where, [WEIGHTS, HISTORY, CONFIG], {"schema": SCHEMA, "key": where.name, **facts})
     except BaseException:
-        (where / WEIGHTS).unlink(missing_ok=True)  # without a manifest they would pass for a damaged pretraining
+        for name in (WEIGHTS, PUBLISHING):  # in this order: without a manifest the weights would pass for damaged
+            (where / name).unlink(missing_ok=True)
         raise
-    (where / CHECKPOINT).unlink(missing_ok=True)
+    for name in (CHECKPOINT, PUBLISHING):
+        (where / name).unlink(missing_ok=True)
     return Pretraining(where, manifest)
 
 
@@ -181,10 +187,11 @@ def clear(root: str | Path, key: str, view: View, report: Report) -> None:
     Only whoever holds the claim may do that.
     """
     where = folder(root, key)
-    for path in where.glob(".*"):
-        path.unlink()
     try:
         found = find(root, key)
+        (where / (WEIGHTS if found is None else CHECKPOINT)).unlink(missing_ok=True)
+        for path in where.glob(".*"):
+            path.unlink()
     except Damaged as damage:
         aside = set_aside(where)
         where.mkdir(exist_ok=True)

@@ -17,13 +17,15 @@ LAYERS = (-2, -4, -6)
 
 
 def measure(rounds: int = 3) -> Iterator[tuple[str, str]]:
-    """Seconds of a further cell, and the ratio of nine cells of three heads to three single runs, on digits."""
+    """Seconds of a further cell, untracked and tracked, and nine cells of three heads to three single runs, on digits."""
     with tempfile.TemporaryDirectory() as root:
         data = ["experiment=imagenet5"] if real_images() else ["data=digits"]
         short = [*data, f"root={root}", "pretrain.epochs=2"]
         _seconds(*short, "probe.layer=encoder")
-        for layer in ("relu_1", "relu_2", "stage_2")[:rounds]:
-            yield f"a further cell, {data[0]}, {layer}", f"{_seconds(*short, f'probe.layer={layer}'):.1f} s"
+        for mode in ("disabled", "offline"):  # which the default is where no key is configured
+            for layer in ("relu_1", "relu_2", "stage_2")[:rounds]:
+                seconds = _seconds(*short, f"probe.layer={layer}", f"tracking.mode={mode}")
+                yield f"a further cell, {data[0]}, {layer}, tracking {mode}", f"{seconds:.1f} s"
     singles, grid = 0.0, 0.0
     for head in HEADS:
         with tempfile.TemporaryDirectory() as root:

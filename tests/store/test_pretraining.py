@@ -17,7 +17,7 @@ from simclr.checkpoint import Checkpoint
 from simclr.errors import InvalidInput
 from simclr.files import MANIFEST, SET_ASIDE, Damaged
 from simclr.network import build_network, variables_by_name
-from simclr.store.pretraining import load_arrays, save_arrays
+from simclr.store.pretraining import PUBLISHING, load_arrays, save_arrays
 from tests.store.mounts import small_disk
 from tests.test_pretrain import TINY
 
@@ -291,6 +291,18 @@ def test_what_killed_writers_left_half_written_is_removed(root):
     (where / "features" / str(VIEW) / ".trained.npz.abcd").write_bytes(b"half")
     store.clear(root, KEY, VIEW, lambda _: None)
     assert content(root) == before
+
+
+def test_one_that_was_killed_between_weights_and_manifest_is_unfinished_and_no_damage(root):
+    where = store.folder(root, KEY)
+    (where / MANIFEST).unlink()
+    (where / PUBLISHING).touch()
+    assert store.find(root, KEY) is None
+    said: list[str] = []
+    store.clear(root, KEY, VIEW, said.append)
+    assert said == []
+    assert set_aside(where.parent) == []
+    assert {path.name for path in where.iterdir()} == {store.HISTORY, store.CONFIG, "features"}
 
 
 def test_a_checkpoint_that_cannot_be_read_is_set_aside_and_that_is_said(tmp_path):
