@@ -17,7 +17,7 @@ LAYERS = (-2, -4, -6)
 
 
 def measure(rounds: int = 3) -> Iterator[tuple[str, str]]:
-    """Seconds of a further cell, untracked and tracked, and nine cells of three heads to three single runs, on digits."""
+    """Seconds of a further cell, untracked and tracked; nine cells of three heads to three single runs, on digits."""
     with tempfile.TemporaryDirectory() as root:
         data = ["experiment=imagenet5"] if real_images() else ["data=digits"]
         short = [*data, f"root={root}", "pretrain.epochs=2"]
