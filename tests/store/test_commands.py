@@ -23,7 +23,7 @@ from simclr.runtime import start_tensorflow
 from simclr.status import PROGRESS
 from simclr.store.__main__ import main
 from simclr.store.export import CARD, KERAS_FILE, SAVED_MODEL
-from tests.store.commands import TINY
+from tests.store.commands import RUN, TINY
 
 HOUR_AGO = 2 * 3600
 
@@ -165,6 +165,32 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
         [sys.executable, "-c", f"root = {str(command.root)!r}\n{script}"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+WITHOUT_TENSORFLOW = """
+import runpy, sys
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("tensorflow", "keras"):
+            raise ImportError(f"{name} is not to be needed")
+
+sys.meta_path.insert(0, Without())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_further_cell_needs_no_tensorflow_tracked_or_not(command, tmp_path):
+    given = [str(RUN), *TINY, "probe.layer=-2", "probe=knn", f"root={command.root}", "tracking.mode=offline"]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, *given], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads(Path(done.stdout.splitlines()[-1].removeprefix("result ")).read_text())
+    assert record["status"] == "finished"
+    assert (record["pretraining"]["key"], record["pretraining"]["reused"]) == (command.key, True)
+    assert list(command.root.glob("wandb/offline-run-*/*.wandb"))
 
 
 # verify
