@@ -91,7 +91,26 @@ def prunable(root: str | Path, *, unfinished: bool = False) -> Iterator[Removabl
         root: as given to the runs.
         unfinished: also what is left of pretrainings and baselines that nobody is at, which could go on from there.
     """
-    used = _users(root)
+    unused = [*_unused_pretrainings(root, unfinished), *_unused_baselines(root, unfinished)]
+    yield from unused
+    whole = {each.path for each in unused}
+    yield from (each for each in leftovers(root) if whole.isdisjoint(each.path.parents))
+
+
+def leftovers(root: str | Path) -> Iterator[Removable]:
+    """What nothing ever looks at again: set aside as damaged, or left half-written by a process that was killed."""
+    for part in ("pretrained", "baselines"):
+        for path in sorted((Path(root) / part).rglob("*")):
+            if any(_is_aside(name) or name.startswith(".") for name in path.relative_to(root).parts[1:-1]):
+                continue  # goes with the folder that it is in
+            size, changed = _extent(path)
+            if _is_aside(path.name):
+                yield Removable(path, "set aside as damaged", size)
+            elif path.name.startswith(".") and ".lock" not in path.name and time.time() - changed > STALE_SECONDS:
+                yield Removable(path, "left half-written", size)
+
+
+def _unused_pretrainings(root: str | Path, unfinished: bool) -> Iterator[Removable]:
     for item in inventory(root):
         path = folder(root, item.key)
         if item.state.name == MAKING or item.results or _busy(path):
@@ -100,6 +119,10 @@ def prunable(root: str | Path, *, unfinished: bool = False) -> Iterator[Removabl
             yield Removable(path, "no result uses it", item.size)
         elif unfinished or item.state.name != UNFINISHED:
             yield Removable(path, item.state.name, item.size)
+
+
+def _unused_baselines(root: str | Path, unfinished: bool) -> Iterator[Removable]:
+    used = _users(root)
     for path in _folders(Path(root) / "baselines"):
         if _busy(path):
             continue
@@ -111,23 +134,6 @@ def prunable(root: str | Path, *, unfinished: bool = False) -> Iterator[Removabl
             reason, needed = str(damage), False
         if not needed:
             yield Removable(path, reason, _extent(path)[0])
-    yield from leftovers(root)
-
-
-def leftovers(root: str | Path) -> Iterator[Removable]:
-    """What nothing ever looks at again: set aside as damaged, or left half-written by a process that was killed."""
-    for part in ("pretrained", "baselines"):
-        # A pretraining and its features are folders, which go as a whole, so that nothing is looked for in them.
-        for pattern in ("*", "*/*", "*/features/*"):
-            for path in sorted((Path(root) / part).glob(pattern)):
-                within = path.relative_to(root).parts[1:-1]
-                if any(_is_aside(name) or name.startswith(".") for name in within):
-                    continue
-                size, changed = _extent(path)
-                if _is_aside(path.name):
-                    yield Removable(path, "set aside as damaged", size)
-                elif path.name.startswith(".") and ".lock" not in path.name and time.time() - changed > STALE_SECONDS:
-                    yield Removable(path, "left half-written", size)
 
 
 def remove(path: Path) -> bool:

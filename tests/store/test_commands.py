@@ -319,6 +319,14 @@ def test_what_no_result_uses_is_named_and_with_yes_deleted(command):
     assert list((command.root / "baselines").iterdir()) == []
 
 
+def test_what_is_left_over_in_something_unused_goes_with_it(command):
+    command.forget_results()
+    (command.folder / ".network.npz.abc").write_bytes(b"half")
+    age(command.folder / ".network.npz.abc")
+    assert command("prune", "--yes").count("deleted ") == 2
+    assert list((command.root / "pretrained").iterdir()) == []
+
+
 def test_a_result_of_another_pretraining_or_a_failed_one_keeps_nothing(command):
     path = result.folder(command.root, command.record["name"]) / "result.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "status": "failed"}))
@@ -360,7 +368,7 @@ def test_what_was_set_aside_or_left_half_written_long_ago_is_pruned(command):
         shutil.copytree(view, view.with_name(f"{view.name}{SET_ASIDE}20200101T000000")),
         shutil.copytree(command.baseline, command.baseline.with_name(f"{command.baseline.name}{SET_ASIDE}2020")),
     ]
-    halves = [command.folder / ".network.npz.abc", command.baseline / ".record.json.abc"]
+    halves = [command.folder / ".network.npz.abc", view / ".views.npz.abc", command.baseline / ".record.json.abc"]
     fresh, marker = command.folder / ".history.csv.abc", command.folder.with_name(f".{'0' * 16}.lock")
     for path in (*halves, fresh, marker):
         path.write_bytes(b"half")
