@@ -89,9 +89,9 @@ def run(
         },
     }
     try:
-        with Presence(result.folder(config.root, cell.name) / PROGRESS) as presence:
+        place = result.folder(config.root, cell.name) / PROGRESS
+        with Presence(place, pretraining=cell.key, data=cell.digest) as presence:
             session.presence = presence
-            session.tell(pretraining=cell.key, data=cell.digest)
             session.track(cell, images)
             record = _run(cell, images, session, record, meanwhile)
     except BaseException as error:

@@ -25,11 +25,11 @@ SILENT_SECONDS = 60.0
 
 
 class Presence:
-    """Says that this process is at something, from ``with`` to its end; ``tell`` says how far."""
+    """Says that this process is at something, from ``with`` to its end, and what it needs; ``tell`` says how far."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, **facts: Any) -> None:
         self._path = path
-        self._facts: dict[str, Any] = {"host": platform.node(), "pid": os.getpid(), "since": now()}
+        self._facts: dict[str, Any] = {"host": platform.node(), "pid": os.getpid(), "since": now(), **facts}
         if gpus := os.environ.get("CUDA_VISIBLE_DEVICES"):
             self._facts["gpus"] = gpus
         self._over = threading.Event()

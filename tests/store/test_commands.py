@@ -343,8 +343,8 @@ def test_what_is_being_made_is_not_touched(command):
 
 def test_what_is_being_measured_is_not_touched(command):
     command.forget_results()
-    with Presence(result.folder(command.root, "a-cell") / PROGRESS) as presence:
-        presence.tell(pretraining=command.key, data=command.record["data"]["digest"])
+    needed = {"pretraining": command.key, "data": command.record["data"]["digest"]}
+    with Presence(result.folder(command.root, "a-cell") / PROGRESS, **needed):
         assert "a-cell (being measured)" in command("list")
         assert command("prune", "--yes") == "0 B freed\n"
     assert command.folder.exists()
