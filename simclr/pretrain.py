@@ -12,13 +12,16 @@ import keras
 import tensorflow as tf
 
 from simclr.augment import line_order, two_views
+from simclr.cluster import check_shares
 from simclr.config import AugmentConfig, Config, PretrainConfig
 from simclr.data import ImageSplit
 from simclr.gradient_cache import cached_gradients
 from simclr.interruption import deferred
 from simclr.loss import accuracy_of, embedding_spread, loss_of, nt_xent, similarities
 from simclr.network import build_network
+from simclr.normalization import synchronise
 from simclr.optimizer import build_optimizer
+from simclr.replicas import Replicas, strategy_named
 from simclr.resume import Run, Saving
 
 log = logging.getLogger(__name__)
@@ -58,10 +61,16 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         self.seed = seed
         self.size = size
         self.microbatch = microbatch
-        self._lines = line_order(images.pixels)
-        self._aspect = tf.constant(images.aspect)
+        self.replicas = Replicas()
+        self._lines = self.replicas.on_each_device(line_order(images.pixels))
+        self._aspect = self.replicas.on_each_device(tf.constant(images.aspect))
         self._means = [keras.metrics.Mean(name=name) for name in ("loss", "contrastive_accuracy", "spread")]
         self.built = True  # the network is; Keras would call it on a batch to find out
+
+    def _maybe_symbolic_build(self, **_: Any) -> None:
+        # Nothing is left to build. Keras would add up a batch over the replicas to find out, which several workers
+        # cannot do with one of more than one tensor.
+        pass
 
     @property
     def metrics(self) -> list[Any]:
@@ -74,13 +83,13 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
 
     def images_at(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Lines (N, S, C, S) uint8 and aspects (N,) of the images at the positions ``index`` (N,)."""
-        return tf.gather(self._lines, index), tf.gather(self._aspect, index)
+        return tf.gather(self.replicas.here(self._lines), index), tf.gather(self.replicas.here(self._aspect), index)
 
     def views(self, step: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         """Two views (2N, size, size, C) of the images at the positions ``index`` (N,)."""
         lines, aspect = self.images_at(index)
         dtype = self.network.get_layer("backbone").compute_dtype
-        return two_views(self.augment, lines, aspect, self.size, self.seed, step, dtype)
+        return two_views(self.augment, lines, aspect, self.size, self.seed, step, dtype, self.replicas.share)
 
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step of gradient descent on a batch (step's number, positions of N images)."""
@@ -88,11 +97,13 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         variables = self.network.trainable_variables
         if self.microbatch is None:
             with tf.GradientTape() as tape:
-                embeddings = self.network(views, training=True)
+                embeddings = self.replicas.gathered(self.network(views, training=True))
                 similarity = similarities(embeddings)
                 loss = loss_of(similarity, self.temperature)
                 scaled = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, variables)
+            if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+                gradients = self.replicas.all_or_none(gradients)
         else:
 
             def scaled_loss(embeddings: tf.Tensor) -> tf.Tensor:
@@ -104,7 +115,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         for mean, value in zip(self._means, (loss, accuracy_of(similarity), embedding_spread(embeddings)), strict=True):
             mean.update_state(value)
-        return {mean.name: mean.result() for mean in self._means}
+        return {mean.name: self.replicas.told(mean.result()) for mean in self._means}
 
 
 @dataclass(frozen=True)
@@ -138,9 +149,18 @@ def pretrain(
             the bit however often a run is stopped and goes on.
 
     Raises:
+        InvalidInput: the devices of ``pretrain.strategy`` cannot share a batch of that size.
         RunFailed: from a callback, say of a loss that is not finite.
         KeyboardInterrupt, SystemExit: stopped by a signal, after the state was saved.
     """
+    with strategy_named(config.pretrain.strategy).scope():
+        return _pretrain(config, images, precision, callbacks, saving or Saving())
+
+
+def _pretrain(
+    config: Config, images: ImageSplit, precision: str, callbacks: Sequence[Any], saving: Saving
+) -> Pretrained:
+    """:func:`pretrain`, in the scope of the strategy that it runs under."""
     settings = config.pretrain
     steps_per_epoch = len(images.labels) // settings.batch_size
     steps = settings.epochs * steps_per_epoch
@@ -150,11 +170,14 @@ def pretrain(
     model = ContrastiveModel(
         network, images, config.augment, settings.temperature, config.seed, settings.side, settings.microbatch
     )
+    if model.replicas.count > 1:
+        check_shares(settings.batch_size, model.replicas.count)
+        synchronise(network)
     optimizer = build_optimizer(config.optimizer, steps, steps_per_epoch, settings.batch_size)
     if precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(network.trainable_variables)
-    run = Run(model, optimizer, steps_per_epoch, saving or Saving())
+    run = Run(model, optimizer, steps_per_epoch, saving)
     with deferred() as pending:
         begun = run.begin(pending)
         for stage in stages(settings):
@@ -165,10 +188,11 @@ def pretrain(
             # A new train function, of which the size is a part; the optimizer and its place in the schedule stay.
             model.compile(optimizer=optimizer, jit_compile=False)
             for first, last, skipped in stretches:
+                dataset = batches(
+                    len(images.labels), settings.batch_size, config.seed, Stage(stage.size, first, last), skipped
+                )
                 model.fit(
-                    batches(
-                        len(images.labels), settings.batch_size, config.seed, Stage(stage.size, first, last), skipped
-                    ),
+                    model.replicas.dealt(dataset),
                     initial_epoch=first,
                     epochs=last,
                     steps_per_epoch=steps_per_epoch - skipped,
