@@ -39,6 +39,7 @@ def two_views(
     seed: int,
     step: tf.Tensor,
     dtype: Any = tf.float32,
+    *,
     share: tuple[int, int] = (0, 1),
 ) -> tf.Tensor:
     """Two augmented views of each image, at the side the network trains at.

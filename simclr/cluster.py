@@ -14,7 +14,7 @@ from simclr.machine import gpu_capabilities
 
 @dataclass(frozen=True)
 class Cluster:
-    """This process among ``workers`` of them, the chief being number 0: it alone writes and measures."""
+    """One process, ``number``, of ``workers``, the chief being 0: it alone writes and measures."""
 
     workers: int = 1
     number: int = 0
@@ -88,6 +88,6 @@ def check_shares(batch_size: int, replicas: int) -> None:
         below, above = batch_size // replicas * replicas, -(-batch_size // replicas) * replicas
         nearest = f"{below} or {above}" if below else f"{above}"
         raise InvalidInput(
-            f"pretrain.batch_size={batch_size}: {replicas} devices share a batch, so valid is a multiple of {replicas}, "
+            f"pretrain.batch_size={batch_size}: {replicas} devices share a batch; valid is a multiple of {replicas}, "
             f"say {nearest}"
         )

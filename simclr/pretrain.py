@@ -89,7 +89,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         """Two views (2N, size, size, C) of the images at the positions ``index`` (N,)."""
         lines, aspect = self.images_at(index)
         dtype = self.network.get_layer("backbone").compute_dtype
-        return two_views(self.augment, lines, aspect, self.size, self.seed, step, dtype, self.replicas.share)
+        return two_views(self.augment, lines, aspect, self.size, self.seed, step, dtype, share=self.replicas.share)
 
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step of gradient descent on a batch (step's number, positions of N images)."""
@@ -120,7 +120,10 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A finished pretraining: the network, its history by epoch, and what it took in all attempts together."""
+    """A finished pretraining: the network, its history by epoch, and what it took in all attempts together.
+
+    ``replicas`` is the number of devices that shared its batches.
+    """
 
     network: Any
     history: list[dict[str, float]]
@@ -128,6 +131,7 @@ class Pretrained:
     seconds: float
     images_per_second: float
     precision: str
+    replicas: int = 1
 
 
 def pretrain(
@@ -200,7 +204,8 @@ def _pretrain(
                     shuffle=False,
                     verbose=0,
                 )
-    return Pretrained(network, run.history, steps, run.seconds, steps * settings.batch_size / run.seconds, precision)
+    speed = steps * settings.batch_size / run.seconds
+    return Pretrained(network, run.history, steps, run.seconds, speed, precision, model.replicas.count)
 
 
 def _stretches(stage: Stage, steps_per_epoch: int, begun: int) -> Iterator[tuple[int, int, int]]:

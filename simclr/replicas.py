@@ -1,8 +1,8 @@
 """One pretraining on several devices in step, each with its share of the batch, all after the loss of the whole of it.
 
 Every replica embeds its own images, gathers the embeddings of all, and computes the same loss from them; what it lets
-flow back is the gradient at its own embeddings alone. The replicas' gradients then add up to that of one device with the
-whole batch, and nothing but embeddings, statistics of norms and gradients of weights goes from one to the other.
+flow back is the gradient at its own embeddings alone. The replicas' gradients then add up to that of one device with
+the whole batch, and nothing but embeddings, statistics of norms and gradients of weights goes from one to the other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-
 
 
 @cache
@@ -51,7 +50,7 @@ class Replicas:
         return int(tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)), self.count
 
     def dealt(self, dataset: tf.data.Dataset) -> Any:
-        """Elements (step's number, what there is of each image: (B, ...), ..), a share (B / count, ...) to each replica."""
+        """Elements (step's number, something of each image: (B, ...), ..), a share (B / count, ...) to each replica."""
         if self.count == 1:
             return dataset
 
@@ -124,7 +123,22 @@ class Replicas:
         """Outside a step: whether any of the processes was asked to stop, so that all do at the same step."""
         if not self.several_processes:
             return asked
-        return bool(self.strategy.reduce("SUM", tf.constant(float(asked)), axis=None) > 0)
+        return bool(self._over_all(tf.constant(float(asked)), first=False) > 0)
+
+    def from_first(self, value: NDArray[Any]) -> NDArray[Any]:
+        """Outside a step: an array as the first process has it; each gives one of that shape."""
+        return np.asarray(self._over_all(tf.constant(value), first=True))
+
+    @tf.function
+    def _over_all(self, value: tf.Tensor, first: bool) -> tf.Tensor:
+        """The sum of what all replicas have, or what the first of them has."""
+
+        def of_replica(value: tf.Tensor) -> tf.Tensor:
+            # An argument of a function is on no device yet, and the reduction asks for one.
+            mine = tf.zeros_like(value) if first and self.share[0] > 0 else tf.identity(value)
+            return tf.distribute.get_replica_context().all_reduce("SUM", mine)
+
+        return self.strategy.experimental_local_results(self.strategy.run(of_replica, args=(value,)))[0]
 
     @property
     def several_processes(self) -> bool:
