@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from simclr.config import Config
+from simclr.config import Config, PretrainConfig
 from simclr.errors import InvalidInput
 from simclr.machine import gpu_capabilities
 
@@ -75,19 +75,25 @@ def check_strategy(config: Config) -> None:
     """
     strategy = config.pretrain.strategy
     if strategy != "one":
-        check_shares(config.pretrain.batch_size, cluster(strategy).workers * max(1, len(gpu_capabilities())))
+        check_shares(config.pretrain, cluster(strategy).workers * max(1, len(gpu_capabilities())))
 
 
-def check_shares(batch_size: int, replicas: int) -> None:
-    """Whether a batch divides among the devices.
+def check_shares(settings: PretrainConfig, replicas: int) -> None:
+    """Whether a batch divides among the devices, and what each gets of it into microbatches.
 
     Raises:
         InvalidInput: it does not.
     """
+    batch_size, microbatch = settings.batch_size, settings.microbatch
     if batch_size % replicas:
         below, above = batch_size // replicas * replicas, -(-batch_size // replicas) * replicas
         nearest = f"{below} or {above}" if below else f"{above}"
         raise InvalidInput(
             f"pretrain.batch_size={batch_size}: {replicas} devices share a batch; valid is a multiple of {replicas}, "
             f"say {nearest}"
+        )
+    if microbatch is not None and batch_size // replicas % microbatch:
+        raise InvalidInput(
+            f"pretrain.microbatch={microbatch}: each of {replicas} devices has {batch_size // replicas} images of a "
+            "batch; valid is a divisor of that"
         )

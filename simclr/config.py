@@ -356,10 +356,10 @@ def _validate_together(config: Config) -> None:
     if pretrain.microbatch is not None and pretrain.batch_size % pretrain.microbatch:
         whole = f"pretrain.batch_size={pretrain.batch_size}"
         raise InvalidInput(f"pretrain.microbatch={pretrain.microbatch}: valid is a divisor of {whole}")
-    if pretrain.microbatch is not None and pretrain.strategy != "one":
+    if pretrain.microbatch is not None and pretrain.strategy != "one" and encoder.norm == "batch":
         raise InvalidInput(
-            f"pretrain.microbatch={pretrain.microbatch}: valid with pretrain.strategy=one; "
-            f"{pretrain.strategy} takes a batch apart by itself, one part for each device"
+            f"pretrain.microbatch={pretrain.microbatch} pretrain.strategy={pretrain.strategy}: valid with "
+            "encoder.norm=group, as a batch norm over devices and microbatches at once would be neither's"
         )
     if len(head.hidden) != 2:
         raise InvalidInput(f"head.hidden={head.hidden}: two widths are needed, say [256,128] (one_relu uses the first)")

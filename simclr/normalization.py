@@ -19,8 +19,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
     statistics in float32. Arguments, weights, configuration, outputs, gradients and moving statistics are Keras's.
 
     It serves channels-last maps of rank 4 with scale and centre. Anything else goes Keras's own way: another rank or
-    axis, a mask, renormalisation, double precision, and a layer that is
-    frozen (``trainable = False``) inside a network in training, whose gradient has no deterministic kernel on a GPU.
+    axis, a mask, renormalisation, double precision, and a layer that is frozen (``trainable = False``) inside a network
+    in training, whose gradient has no deterministic kernel on a GPU.
     """
 
     tracks = True
@@ -41,10 +41,11 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
         if self.synchronized and tf.distribute.get_strategy().num_replicas_in_sync > 1:
             outputs, mean, variance = self._over_replicas(inputs, scale, offset, moving_mean)
         else:
-            outputs, mean, unbiased = tf.compat.v1.nn.fused_batch_norm(inputs, scale, offset, epsilon=self.epsilon)
-            # The kernel hands out the sample variance, sum / (n - 1); Keras averages the biased one, sum / n.
-            count = tf.cast(tf.reduce_prod(tf.shape(inputs, out_type=tf.int64)[:3]), tf.float32)
-            variance = unbiased * ((count - 1) / count)
+            outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(inputs, scale, offset, epsilon=self.epsilon)
+            if self.tracks:
+                # The kernel hands out the sample variance, sum / (n - 1); Keras averages the biased one, sum / n.
+                count = tf.cast(tf.reduce_prod(tf.shape(inputs, out_type=tf.int64)[:3]), tf.float32)
+                variance *= (count - 1) / count
         if not self.tracks:
             return tf.cast(outputs, self.compute_dtype)
         self.moving_mean.assign(moving_mean * self.momentum + mean * (1 - self.momentum))

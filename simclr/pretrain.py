@@ -102,16 +102,17 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
                 loss = loss_of(similarity, self.temperature)
                 scaled = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, variables)
-            if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-                gradients = self.replicas.all_or_none(gradients)
         else:
 
             def scaled_loss(embeddings: tf.Tensor) -> tf.Tensor:
-                return self.optimizer.scale_loss(nt_xent(embeddings, self.temperature))
+                return self.optimizer.scale_loss(nt_xent(self.replicas.gathered(embeddings), self.temperature))
 
             embeddings, gradients = cached_gradients(self.network, views, self.microbatch, scaled_loss)
+            embeddings = self.replicas.gathered(embeddings)
             similarity = similarities(embeddings)
             loss = loss_of(similarity, self.temperature)
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            gradients = self.replicas.all_or_none(gradients)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         for mean, value in zip(self._means, (loss, accuracy_of(similarity), embedding_spread(embeddings)), strict=True):
             mean.update_state(value)
@@ -175,7 +176,7 @@ def _pretrain(
         network, images, config.augment, settings.temperature, config.seed, settings.side, settings.microbatch
     )
     if model.replicas.count > 1:
-        check_shares(settings.batch_size, model.replicas.count)
+        check_shares(settings, model.replicas.count)
         synchronise(network)
     optimizer = build_optimizer(config.optimizer, steps, steps_per_epoch, settings.batch_size)
     if precision == "mixed_float16":
