@@ -300,6 +300,8 @@ def _failure(error: Exception) -> RunFailed:
     kind = type(error).__name__
     if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
         return RunFailed(f"out of memory: try a smaller pretrain.batch_size or image size ({one_line(error)[:200]})")
+    if kind == "UnavailableError":  # of TensorFlow, where a process that takes part was killed or its machine is gone
+        return RunFailed("another worker of this pretraining has gone; the same command goes on from what was saved")
     if isinstance(error, OSError):
         return RunFailed(f"cannot write or read: {one_line(error)}")
     log.error("an unexpected error", exc_info=error)
