@@ -41,6 +41,8 @@ def two_views(
     seed: int,
     step: tf.Tensor,
     dtype: Any = tf.float32,
+    *,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.Tensor:
     """Two augmented views of each image, at the side the network trains at.
 
@@ -53,13 +55,15 @@ def two_views(
         seed: of the experiment.
         step: scalar integer, counted over the whole pretraining.
         dtype: of the pixels in between and of the views; what the network computes in is enough.
+        share: (number, of): these images are that one of so many equal parts of the step's, each of which sees the
+            views that it would see among all of them.
 
     Returns:
         (2N, size, size, C) of ``dtype`` in [0, 1]; rows i and i + N are the two views of image i.
     """
     if config.name == "documents":
         return tf.cast(_documents_views(config, lines, size, uniform((seed, step), (14,))), dtype)
-    draws = uniform((seed, step), (2 * lines.shape[0], _DRAWS))
+    draws = _own(uniform((seed, step), (2 * lines.shape[0] * share[1], _DRAWS)), share)
     columns = iter(tf.unstack(draws, axis=1))
     views = random_resized_crop(config, lines, aspect, size, columns, dtype)
     if config.rotation or config.scale or config.shear or config.shift:
@@ -67,8 +71,18 @@ def two_views(
     if config.jitter or (config.grey and lines.shape[2] == 3):
         views = random_colour(config, views, columns)
     if config.noise:
-        views += tf.cast(config.noise * normal((seed, step, NOISE), tuple(views.shape)), dtype)
+        drawn = normal((seed, step, NOISE), (share[1] * views.shape[0], *views.shape[1:]))
+        views += tf.cast(config.noise * _own(drawn, share), dtype)
     return tf.clip_by_value(tf.transpose(views, (0, 2, 3, 1)), tf.cast(0, dtype), tf.cast(1, dtype))
+
+
+def _own(drawn: tf.Tensor, share: tuple[int, int]) -> tf.Tensor:
+    """The rows of a part's images, of what was drawn for the views of all images of a step, see :func:`two_views`."""
+    number, of = share
+    if of == 1:
+        return drawn
+    rest = drawn.shape[1:]
+    return tf.reshape(tf.reshape(drawn, (2, of, -1, *rest))[:, number], (-1, *rest))
 
 
 def still_view(lines: tf.Tensor, aspect: tf.Tensor, size: int, centre: bool) -> tf.Tensor:

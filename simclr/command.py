@@ -102,6 +102,8 @@ def run_cell(config: DictConfig) -> None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
         _exit_with(error)
+    if record["path"] is None:  # another process's to record and to show
+        return
     from simclr.summary import print_summary
 
     print_summary(record)

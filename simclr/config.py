@@ -189,6 +189,8 @@ class PretrainConfig:
     temperature: float = setting(0.2, WEIGHTS, Range(0.01, 100))
     sizes: list[Any] = setting(MISSING, WEIGHTS, unit="[side in pixels, share of the steps]")
     precision: str = setting("auto", WEIGHTS, OneOf(("auto", "float32", "mixed_bfloat16", "mixed_float16")))
+    # The loss and its gradient are those of one device with the whole batch; sums in another order change last bits.
+    strategy: str = setting("one", NOTHING, OneOf(("one", "mirrored", "multi_worker")))
     monitor_epochs: int = setting(10, NOTHING, Range(0, 1_000_000, "epochs"))
     checkpoint_minutes: float = setting(5.0, NOTHING, Range(0, 100_000, "minutes"))
     checkpoint_epochs: int = setting(0, NOTHING, Range(0, 1_000_000, "epochs"))
@@ -400,6 +402,11 @@ def _validate_together(config: Config) -> None:
     if pretrain.microbatch is not None and pretrain.batch_size % pretrain.microbatch:
         whole = f"pretrain.batch_size={pretrain.batch_size}"
         raise InvalidInput(f"pretrain.microbatch={pretrain.microbatch}: valid is a divisor of {whole}")
+    if pretrain.microbatch is not None and pretrain.strategy != "one" and encoder.norm == "batch":
+        raise InvalidInput(
+            f"pretrain.microbatch={pretrain.microbatch} pretrain.strategy={pretrain.strategy}: valid with "
+            "encoder.norm=group, as a batch norm over devices and microbatches at once would be neither's"
+        )
     if len(head.hidden) != 2:
         raise InvalidInput(f"head.hidden={head.hidden}: two widths are needed, say [256,128] (one_relu uses the first)")
     for key, ends in (

@@ -26,6 +26,7 @@ from simclr.cell import (
     probed_layer,
     skipped_name,
 )
+from simclr.cluster import check_strategy, cluster
 from simclr.config import Config, resolve
 from simclr.errors import InvalidInput, RunFailed, StoppedEarly, one_line
 from simclr.files import now
@@ -57,13 +58,16 @@ def run(
         watch: shown the pretraining's history so far at the end of each of its epochs; may raise ``StoppedEarly``.
 
     Returns:
-        The record, as in ``result.json``, with the path of that file as ``path``.
+        The record, as in ``result.json``, with the path of that file as ``path``. Of several processes that share a
+        pretraining only the chief has one; the others' ``status`` is ``assisted``, and their ``path`` None.
 
     Raises:
         InvalidInput: the configuration or the data cannot be run; nothing was recorded.
         RunFailed: the run failed and is recorded so.
     """
     config = resolve(config)
+    if not cluster(config.pretrain.strategy).chief:
+        return _assist(config)
     session = Session()
     session.watchers += [watch] if watch else []
     started = now()
@@ -121,6 +125,8 @@ def _run(
         if session.tracker is not None:
             session.tracker.summary({"status": "skipped", "error": one_line(reason)})
         return _write(cell.name, {**record, "status": "skipped", "error": one_line(reason)}, config, session)
+    except InvalidInput:  # the devices, which only TensorFlow knows, cannot share the batch: nothing was begun
+        raise
     except Exception as error:
         failure = _failure(error)
         record = {**record, "status": "failed", "error": one_line(failure)}
@@ -135,12 +141,32 @@ def _run(
     return written
 
 
+def _assist(config: Config) -> dict[str, Any]:
+    """Train along with the chief of a pretraining by several processes: what comes of it is the chief's to record."""
+    assisted = {"status": "assisted", "path": None}
+    try:
+        check(config)
+    except ImpossibleCell:
+        if config.on_invalid == "error":
+            raise
+        return assisted
+    images = data.load(config.data, cache_folder(config))
+    cell = describe(config, images.digest)
+    try:
+        worked = pretrained.take_part(cell, images)
+    except Exception as error:
+        raise _failure(error) from error
+    log.info("%s: the chief goes on alone", "trained" if worked else "the network is there already")
+    return {**result.blank(config, asdict(cell.layer)), "name": cell.name, **assisted}
+
+
 def check(config: Config, catalogue: data.Catalogue | None = None) -> None:
     """Everything about a cell that can be known to be wrong without decoding an image or starting TensorFlow.
 
     Raises:
         ImpossibleCell: the head has no such layer, or the label fraction leaves a class without an example.
-        InvalidInput: data missing or too few for a batch, or ``root`` not writable.
+        InvalidInput: data missing or too few for a batch, a batch that the devices cannot share, or ``root`` not
+            writable.
     """
     catalogue = catalogue or data.catalogue(config.data, cache_folder(config))
     count = int(catalogue.train_counts.sum())
@@ -149,6 +175,7 @@ def check(config: Config, catalogue: data.Catalogue | None = None) -> None:
             f"pretrain.batch_size={config.pretrain.batch_size}: {config.data.name} has {count} training images; "
             f"valid is at most {count}"
         )
+    check_strategy(config)
     check_cell(config, catalogue)
     _check_writable(Path(config.root))
 
@@ -192,7 +219,8 @@ def _measure(
         features.example_views() / np.float32(255),
         images.test.paths,
     )
-    return {**measured, "host": machine.host(threads)}, predictions, material
+    host = {**machine.host(threads), "replicas": pretraining.manifest["host"].get("replicas", 1)}
+    return {**measured, "host": host}, predictions, material
 
 
 def skip(config: Config, reason: ImpossibleCell | str, *, track: bool = False) -> dict[str, Any]:
@@ -273,6 +301,8 @@ def _failure(error: Exception) -> RunFailed:
     kind = type(error).__name__
     if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
         return RunFailed(f"out of memory: try a smaller pretrain.batch_size or image size ({one_line(error)[:200]})")
+    if kind == "UnavailableError":  # of TensorFlow, where a process that takes part was killed or its machine is gone
+        return RunFailed("another worker of this pretraining has gone; the same command goes on from what was saved")
     if isinstance(error, OSError):
         return RunFailed(f"cannot write or read: {one_line(error)}")
     log.error("an unexpected error", exc_info=error)

@@ -19,8 +19,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
     statistics in float32. Arguments, weights, configuration, outputs, gradients and moving statistics are Keras's.
 
     It serves channels-last maps of rank 4 with scale and centre. Anything else goes Keras's own way: another rank or
-    axis, a mask, statistics synchronised across replicas, renormalisation, double precision, and a layer that is
-    frozen (``trainable = False``) inside a network in training, whose gradient has no deterministic kernel on a GPU.
+    axis, a mask, renormalisation, double precision, and a layer that is frozen (``trainable = False``) inside a network
+    in training, whose gradient has no deterministic kernel on a GPU.
     """
 
     tracks = True
@@ -38,15 +38,47 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
                 inputs, scale, offset, moving_mean, moving_variance, epsilon=self.epsilon, is_training=False
             )
             return tf.cast(outputs, self.compute_dtype)
-        outputs, mean, unbiased = tf.compat.v1.nn.fused_batch_norm(inputs, scale, offset, epsilon=self.epsilon)
+        if self.synchronized and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            outputs, mean, variance = self._over_replicas(inputs, scale, offset, moving_mean)
+        else:
+            outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(inputs, scale, offset, epsilon=self.epsilon)
+            if self.tracks:
+                # The kernel hands out the sample variance, sum / (n - 1); Keras averages the biased one, sum / n.
+                count = tf.cast(tf.reduce_prod(tf.shape(inputs, out_type=tf.int64)[:3]), tf.float32)
+                variance *= (count - 1) / count
         if not self.tracks:
             return tf.cast(outputs, self.compute_dtype)
-        # The kernel hands out the sample variance, sum / (n - 1); Keras averages the biased one, sum / n.
-        count = tf.cast(tf.reduce_prod(tf.shape(inputs, out_type=tf.int64)[:3]), tf.float32)
-        variance = unbiased * ((count - 1) / count)
         self.moving_mean.assign(moving_mean * self.momentum + mean * (1 - self.momentum))
         self.moving_variance.assign(moving_variance * self.momentum + variance * (1 - self.momentum))
         return tf.cast(outputs, self.compute_dtype)
+
+    def _over_replicas(
+        self, inputs: Any, scale: tf.Tensor, offset: tf.Tensor, moving_mean: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Outputs, and the mean and variance of the maps of all replicas, whose shares are of one size.
+
+        The kernel normalises by this replica's own mean m and variance v; those of all, M and V, come in through its
+        scale and offset, since with s = sqrt(v + epsilon), S = sqrt(V + epsilon)::
+
+            scale (x - M) / S + offset = [scale s / S] (x - m) / s + [offset + scale (m - M) / S]
+
+        The gradient, through the kernel and through m, v, M and V, follows by itself.
+        """
+        mean, variance = tf.nn.moments(tf.cast(inputs, tf.float32), (0, 1, 2))
+        # V is the mean of v + (m - M)^2 = v + (m - c)^2 - (M - c)^2 for any c; one near M keeps small variances exact.
+        centred = mean - moving_mean
+        summed = tf.distribute.get_replica_context().all_reduce(
+            "MEAN", tf.stack([centred, variance + tf.square(centred)])
+        )
+        all_mean, all_variance = moving_mean + summed[0], tf.nn.relu(summed[1] - tf.square(summed[0]))
+        inverse = scale * tf.math.rsqrt(all_variance + self.epsilon)
+        outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
+            inputs,
+            inverse * tf.sqrt(variance + self.epsilon),
+            offset + inverse * (mean - all_mean),
+            epsilon=self.epsilon,
+        )
+        return outputs, all_mean, all_variance
 
     def _fits(self, inputs: Any) -> bool:
         return (
@@ -54,10 +86,16 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
             and self.axis in (-1, 3)
             and self.scale
             and self.center
-            and not self.synchronized
             and not getattr(self, "renorm", False)
             and inputs.dtype in (tf.float32, tf.bfloat16, tf.float16)
         )
+
+
+def synchronise(model: Any) -> None:
+    """Let every batch norm of a network take its statistics from the whole batch, wherever its parts are."""
+    for layer in _layers(model):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from simclr.augment import line_order, two_views
+from simclr.cluster import check_shares
 from simclr.config import AugmentConfig, Config, PretrainConfig
 from simclr.data import AnySplit, StreamedSplit
 from simclr.feed import Feed, TellWaiting, after_its_batch
@@ -21,7 +22,9 @@ from simclr.gradient_cache import cached_gradients
 from simclr.interruption import deferred
 from simclr.loss import accuracy_of, embedding_spread, loss_of, nt_xent, similarities
 from simclr.network import build_network
+from simclr.normalization import synchronise
 from simclr.optimizer import build_optimizer
+from simclr.replicas import Replicas, strategy_named
 from simclr.resume import Run, Saving
 
 log = logging.getLogger(__name__)
@@ -65,10 +68,17 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         self.seed = seed
         self.size = size
         self.microbatch = microbatch
+        self.replicas = Replicas()
         if not isinstance(images, StreamedSplit):
-            self._lines, self._aspect = line_order(images.pixels), tf.constant(images.aspect)
+            self._lines = self.replicas.on_each_device(line_order(images.pixels))
+            self._aspect = self.replicas.on_each_device(tf.constant(images.aspect))
         self._means = [keras.metrics.Mean(name=name) for name in ("loss", "contrastive_accuracy", "spread")]
         self.built = True  # the network is; Keras would call it on a batch to find out
+
+    def _maybe_symbolic_build(self, **_: Any) -> None:
+        # Nothing is left to build. Keras would add up a batch over the replicas to find out, which several workers
+        # cannot do with one of more than one tensor.
+        pass
 
     @property
     def metrics(self) -> list[Any]:
@@ -83,13 +93,13 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         """Lines (N, S, C, S) uint8 and aspects (N,) of the images at the positions ``index`` (N,), or those given."""
         if isinstance(index, tuple):
             return index
-        return tf.gather(self._lines, index), tf.gather(self._aspect, index)
+        return tf.gather(self.replicas.here(self._lines), index), tf.gather(self.replicas.here(self._aspect), index)
 
     def views(self, step: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         """Two views (2N, size, size, C) of the images at the positions ``index`` (N,)."""
         lines, aspect = self.images_at(index)
         dtype = self.network.get_layer("backbone").compute_dtype
-        return two_views(self.augment, lines, aspect, self.size, self.seed, step, dtype)
+        return two_views(self.augment, lines, aspect, self.size, self.seed, step, dtype, share=self.replicas.share)
 
     @after_its_batch
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -98,7 +108,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         variables = self.network.trainable_variables
         if self.microbatch is None:
             with tf.GradientTape() as tape:
-                embeddings = self.network(views, training=True)
+                embeddings = self.replicas.gathered(self.network(views, training=True))
                 similarity = similarities(embeddings)
                 loss = loss_of(similarity, self.temperature)
                 scaled = self.optimizer.scale_loss(loss)
@@ -106,20 +116,26 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         else:
 
             def scaled_loss(embeddings: tf.Tensor) -> tf.Tensor:
-                return self.optimizer.scale_loss(nt_xent(embeddings, self.temperature))
+                return self.optimizer.scale_loss(nt_xent(self.replicas.gathered(embeddings), self.temperature))
 
             embeddings, gradients = cached_gradients(self.network, views, self.microbatch, scaled_loss)
+            embeddings = self.replicas.gathered(embeddings)
             similarity = similarities(embeddings)
             loss = loss_of(similarity, self.temperature)
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            gradients = self.replicas.all_or_none(gradients)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         for mean, value in zip(self._means, (loss, accuracy_of(similarity), embedding_spread(embeddings)), strict=True):
             mean.update_state(value)
-        return {mean.name: mean.result() for mean in self._means}
+        return {mean.name: self.replicas.told(mean.result()) for mean in self._means}
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A finished pretraining: the network, its history by epoch, and what it took in all attempts together."""
+    """A finished pretraining: the network, its history by epoch, and what it took in all attempts together.
+
+    ``replicas`` is the number of devices that shared its batches.
+    """
 
     network: Any
     history: list[dict[str, float]]
@@ -127,6 +143,7 @@ class Pretrained:
     seconds: float
     images_per_second: float
     precision: str
+    replicas: int = 1
 
 
 def pretrain(
@@ -148,9 +165,16 @@ def pretrain(
             the bit however often a run is stopped and goes on.
 
     Raises:
+        InvalidInput: the devices of ``pretrain.strategy`` cannot share a batch of that size.
         RunFailed: from a callback, say of a loss that is not finite.
         KeyboardInterrupt, SystemExit: stopped by a signal, after the state was saved.
     """
+    with strategy_named(config.pretrain.strategy).scope():
+        return _pretrain(config, images, precision, callbacks, saving or Saving())
+
+
+def _pretrain(config: Config, images: AnySplit, precision: str, callbacks: Sequence[Any], saving: Saving) -> Pretrained:
+    """:func:`pretrain`, in the scope of the strategy that it runs under."""
     settings = config.pretrain
     steps_per_epoch = len(images.labels) // settings.batch_size
     steps = settings.epochs * steps_per_epoch
@@ -160,12 +184,15 @@ def pretrain(
     model = ContrastiveModel(
         network, images, config.augment, settings.temperature, config.seed, settings.side, settings.microbatch
     )
+    if model.replicas.count > 1:
+        check_shares(settings, model.replicas.count)
+        synchronise(network)
     optimizer = build_optimizer(config.optimizer, steps, steps_per_epoch, settings.batch_size)
     if precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(network.trainable_variables)
-    run = Run(model, optimizer, steps_per_epoch, saving or Saving())
-    on_gpu = bool(tf.config.list_logical_devices("GPU"))
+    run = Run(model, optimizer, steps_per_epoch, saving)
+    on_gpu = bool(tf.config.list_logical_devices("GPU")) and model.replicas.count == 1
     feed = Feed(images) if isinstance(images, StreamedSplit) else None
     with deferred() as pending, feed.failing(run.save) if feed else nullcontext():
         begun = run.begin(pending)
@@ -188,7 +215,7 @@ def pretrain(
                     len(images.labels), settings.batch_size, config.seed, Stage(stage.size, first, last), skipped
                 )
                 model.fit(
-                    feed.batches(order) if feed else order,
+                    model.replicas.dealt(feed.batches(order) if feed else order),
                     initial_epoch=first,
                     epochs=last,
                     steps_per_epoch=steps_per_epoch - skipped,
@@ -196,7 +223,8 @@ def pretrain(
                     shuffle=False,
                     verbose=0,
                 )
-    return Pretrained(network, run.history, steps, run.seconds, steps * settings.batch_size / run.seconds, precision)
+    speed = steps * settings.batch_size / run.seconds
+    return Pretrained(network, run.history, steps, run.seconds, speed, precision, model.replicas.count)
 
 
 def _steps_at_once(most: int, epochs: Sequence[int]) -> int:

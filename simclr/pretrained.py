@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from simclr import machine, store
 from simclr.cell import Cell, head_layers, pretraining_identity, probed_view, probes_centre, stage_layers
+from simclr.crew import Crew, Word
 from simclr.files import Damaged, now, write_whole
 from simclr.remote import InOtherHands
 from simclr.session import Session
@@ -47,6 +48,7 @@ def obtain(
     """
     root, view = cell.config.root, probed_view(cell.config)
     made_here = False
+    crew = Crew(cell.config.pretrain)
 
     def find() -> tuple[store.Pretraining, store.Features] | None:
         session.heed()
@@ -65,12 +67,12 @@ def obtain(
         if remote is not None and store.find(root, cell.key) is None:
             remote.take_up(cell.key, store.folder(root, cell.key), meanwhile, session.report, wait=wait)
         with session("start"):
-            threads = start_tensorflow(cell.config.pretrain.threads)
+            threads = start_tensorflow(cell.config.pretrain.threads, cell.config.pretrain.strategy)
         pretraining = store.find(root, cell.key)
         if pretraining is None:
             try:
                 with session("pretraining"):
-                    pretraining = _pretrain(cell, images, threads, claim, session)
+                    pretraining = _pretrain(cell, images, threads, claim, session, crew)
             except Exception:
                 if remote is not None:
                     remote.give_up(cell.key)
@@ -86,6 +88,10 @@ def obtain(
     except InOtherHands:
         store.untold(place)
         return None
+    except Exception:
+        crew.dismiss()
+        raise
+    crew.dismiss()
     if found is None:
         return None
     session.show_pretraining(found[0], made_here)
@@ -95,7 +101,34 @@ def obtain(
     return *found, not made_here
 
 
-def _pretrain(cell: Cell, images: Images, threads: int, claim: store.Claim, session: Session) -> store.Pretraining:
+def take_part(cell: Cell, images: Images) -> bool:
+    """Train along with the chief of a pretraining by several processes; whether there was something to do.
+
+    Raises:
+        RunFailed: for the reason for which the chief's training fails as well.
+    """
+    from simclr.runtime import start_tensorflow
+
+    config, settings = cell.config, cell.config.pretrain
+    start_tensorflow(settings.threads, settings.strategy)
+    word = Crew(settings).hear(cell.key)
+    if word is None:
+        return False
+
+    from simclr import callbacks
+    from simclr.pretrain import pretrain
+    from simclr.resume import Saving
+
+    precision = machine.resolve_precision(settings.precision)
+    watching = [callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision)]
+    log.info("pretraining %s: %s, along with its chief", cell.key, cell.name)
+    pretrain(config, images.train, precision, watching, Saving(word.start))
+    return True
+
+
+def _pretrain(
+    cell: Cell, images: Images, threads: int, claim: store.Claim, session: Session, crew: Crew
+) -> store.Pretraining:
     """Pretrain with everything that watches, from where an earlier attempt was stopped, and keep what came of it."""
     from simclr import callbacks, progress
     from simclr.network import variables_by_name
@@ -141,6 +174,7 @@ def _pretrain(cell: Cell, images: Images, threads: int, claim: store.Claim, sess
     ]
     write_whole(place / store.CONFIG, OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
     saving = Saving(start, save, settings.checkpoint_epochs, settings.checkpoint_minutes)
+    crew.begin(Word(cell.key, start))
     try:
         pretrained = pretrain(config, images.train, precision, watching, saving)
     finally:
@@ -164,7 +198,7 @@ def _pretrain(cell: Cell, images: Images, threads: int, claim: store.Claim, sess
             "began": began,
             "finished": now(),
             "versions": machine.versions(),
-            "host": {"name": platform.node(), **machine.host(threads)},
+            "host": {"name": platform.node(), **machine.host(threads), "replicas": pretrained.replicas},
         },
     )
 

@@ -40,6 +40,7 @@ class Run(keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(self, model: Any, optimizer: Any, steps_per_epoch: int, saving: Saving) -> None:
         super().__init__()
         self._parts = {"network": model.network.weights, "optimizer": optimizer.variables}
+        self._replicas = model.replicas
         self._means = [variable for mean in model.metrics for variable in mean.variables]
         self._restored_means: list[Any] = []
         self._steps_per_epoch, self._saving = steps_per_epoch, saving
@@ -77,7 +78,7 @@ class Run(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         # Keras has just set the means to nothing; an epoch that was stopped in its middle goes on with those it had.
         for variable, value in zip(self._means, self._restored_means, strict=False):
-            variable.assign(value)
+            self._replicas.assign_each(variable, value)
         self._restored_means = []
         self._steps_before = self._step
 
@@ -92,9 +93,10 @@ class Run(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _save_if_due(self, due: bool) -> None:
         late = time.perf_counter() - self._saved >= 60 * self._saving.minutes
-        if due or late or self._pending.signal is not None:
+        stop = self._replicas.agreed(self._pending.signal is not None)
+        if due or late or stop:
             self.save()
-        if self._pending.signal is not None:
+        if stop:
             self._pending.stop()
 
     def save(self) -> None:
@@ -104,7 +106,7 @@ class Run(keras.callbacks.Callback):  # type: ignore[misc]
                 step=self._step,
                 network=[each.numpy() for each in self._parts["network"]],
                 optimizer=[each.numpy() for each in self._parts["optimizer"]],
-                means=[each.numpy() for each in self._means],
+                means=[self._replicas.own(each) for each in self._means],
                 history=list(self.history),
                 seconds=self.seconds,
             )

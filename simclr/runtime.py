@@ -10,7 +10,7 @@ from simclr import machine
 log = logging.getLogger(__name__)
 
 
-def start_tensorflow(threads: int | None) -> int:
+def start_tensorflow(threads: int | None, strategy: str = "one") -> int:
     """Import and configure TensorFlow, once per process; later calls change nothing.
 
     One inter-op thread makes weights the same to the bit from run to run, on an idle machine or a busy one (ops then
@@ -19,6 +19,7 @@ def start_tensorflow(threads: int | None) -> int:
 
     Args:
         threads: intra-op threads; None for one per usable processor.
+        strategy: ``multi_worker`` to meet the other workers here, before the first operation, and to wait for them.
 
     Returns:
         The number of intra-op threads in force: another one where TensorFlow was already running in this process.
@@ -38,6 +39,10 @@ def start_tensorflow(threads: int | None) -> int:
         if tf.config.list_physical_devices("GPU"):
             tf.config.experimental.enable_op_determinism()
         tf.get_logger().setLevel("ERROR")
+        if strategy == "multi_worker":
+            from simclr.replicas import strategy_named
+
+            strategy_named(strategy)
         tf.constant(0)  # the first op starts the device, and that is where it speaks
     if tf.config.threading.get_inter_op_parallelism_threads() != 1:
         log.warning("TensorFlow was running before this: weights may differ in their last bits between runs")

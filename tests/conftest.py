@@ -55,16 +55,17 @@ def run_command() -> Run:
 
 @pytest.fixture(scope="session")
 def made_up_split() -> Callable[..., ImageSplit]:
-    """``made_up_split(count, side, channels)``: two classes, bright above or bright below, with noise."""
+    """``made_up_split(count, side, channels)``: see :func:`made_up`."""
+    return made_up
 
-    def build(count: int = 48, side: int = 16, channels: int = 1, aspect: float = 1.0) -> ImageSplit:
-        generator = np.random.default_rng(count)
-        labels = np.arange(count, dtype=np.int32) % 2
-        pixels = generator.integers(0, 80, (count, side, side, channels), dtype=np.uint8)
-        for position, label in enumerate(labels):
-            half = slice(0, side // 2) if label else slice(side // 2, side)
-            pixels[position, half] += 150
-        names = tuple(f"{position}.png" for position in range(count))
-        return ImageSplit(pixels, labels, np.full(count, aspect, np.float32), names)
 
-    return build
+def made_up(count: int = 48, side: int = 16, channels: int = 1, aspect: float = 1.0) -> ImageSplit:
+    """Images of two classes, bright above or bright below, with noise."""
+    generator = np.random.default_rng(count)
+    labels = np.arange(count, dtype=np.int32) % 2
+    pixels = generator.integers(0, 80, (count, side, side, channels), dtype=np.uint8)
+    for position, label in enumerate(labels):
+        half = slice(0, side // 2) if label else slice(side // 2, side)
+        pixels[position, half] += 150
+    names = tuple(f"{position}.png" for position in range(count))
+    return ImageSplit(pixels, labels, np.full(count, aspect, np.float32), names)

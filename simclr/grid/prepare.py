@@ -9,6 +9,7 @@ from typing import Any
 
 from simclr import data, experiment, store
 from simclr.cell import fingerprint
+from simclr.cluster import check_strategy
 from simclr.compose import Composer
 from simclr.config import Config
 from simclr.errors import InvalidInput
@@ -49,9 +50,16 @@ def prepare(points: Sequence[Sequence[str]], composer: Composer, root: str | Pat
         rerun: measure cells again that are done.
 
     Raises:
-        InvalidInput: an override is not valid, or the data cannot be used: nothing was started.
+        InvalidInput: an override is not valid, the data cannot be used, or a job would need several processes:
+            nothing was started.
     """
     configs = list(composer.all(points))
+    for config in configs:
+        if config.pretrain.strategy == "multi_worker":
+            raise InvalidInput(
+                "pretrain.strategy=multi_worker: a grid's jobs are one process each; valid is mirrored, or single runs"
+            )
+        check_strategy(config)
     elsewhere = {config.root for config in configs} - {str(root)}
     if elsewhere:
         raise InvalidInput(f"root={','.join(sorted(elsewhere))}: a grid has one root; valid is root=DIR once")
