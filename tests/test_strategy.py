@@ -111,7 +111,10 @@ def same_as_one(*overrides: str) -> None:
         ("optimizer=adamw",),
         ("optimizer=lars", "optimizer.warmup_epochs=0.5"),
         # Not AdamW: it divides small gradients by their size, and in a deeper network rounding with them.
-        ("encoder=small_resnet", "augment=simclr", "optimizer=sgd", "pretrain.sizes=[[12,0.5],[16,0.5]]"),
+        (
+            *("encoder=small_resnet", "augment=simclr", "pretrain.sizes=[[12,0.5],[16,0.5]]"),
+            *("optimizer=sgd", "optimizer.learning_rate=0.05"),
+        ),
         ("encoder.norm=group", "pretrain.microbatch=2"),
     ],
     ids=" ".join,
