@@ -105,6 +105,8 @@ class DataConfig:
     name: str = setting(MISSING, NOTHING, options("data"))
     root: str | None = setting(None, NOTHING)
     image_size: int = setting(MISSING, WEIGHTS, Range(8, 1024, "pixels"))
+    # Of the training images, kept out of pretraining; they take the test images' place.
+    validation: float = setting(0.0, WEIGHTS, Range(0, 0.5, "share of each class"))
     # Decoded pixels that take more are not kept, but decoded anew whenever they are looked at.
     cache_gib: float = setting(1.0, NOTHING, Range(0, unit="GiB"))
 

@@ -90,6 +90,7 @@ def run(
             "train": len(images.train),
             "test": len(images.test),
             "ignored": images.ignored,
+            "validation": config.data.validation,
         },
     }
     try:

@@ -19,7 +19,8 @@ def print_summary(record: dict[str, Any], console: Console | None = None) -> Non
         return
     table = Table(title=f"{cell['data']}, {cell['encoder']}, head {cell['head']}, seed {cell['seed']}", min_width=60)
     table.add_column(f"{cell['probe']} probe, {cell['label_fraction']:.3g} of the labels")
-    table.add_column("test accuracy", justify="right")
+    held_out = record.get("data", {}).get("validation")
+    table.add_column("validation accuracy" if held_out else "test accuracy", justify="right")
     table.add_column("95 % interval", justify="right")
     untrained = "from its first weights" if cell["probe"] == "finetune" else "before the first step"
     rows = {

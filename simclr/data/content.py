@@ -46,6 +46,8 @@ def digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:
     Raises:
         InvalidInput: a file cannot be read, or a local copy of ``imagenet5`` is not the published one.
     """
+    if catalogue.whole is not None:
+        return of_part(catalogue, digest(catalogue.whole, cache, remember=remember))
     if catalogue.name == "digits":
         return digits.digest()
     if catalogue.name == "imagenet5" and (catalogue.needs_download or catalogue.root == imagenet5.cached(cache)):
@@ -57,6 +59,13 @@ def digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:
             "valid is an unchanged copy, or none, and it is downloaded"
         )
     return content
+
+
+def of_part(catalogue: Catalogue, whole: str) -> str:
+    """The digest of a catalogue, from that of what it was taken from."""
+    if catalogue.whole is None:
+        return whole
+    return hashlib.sha256(f"{whole} validation {catalogue.validation!r}".encode()).hexdigest()
 
 
 def file_digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:

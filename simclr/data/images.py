@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from simclr.config import DataConfig
 from simclr.data import digits, imagenet5
 from simclr.data.arrays import decoded
-from simclr.data.content import digest, file_digest
+from simclr.data.content import digest, file_digest, of_part
 from simclr.data.listing import Catalogue
 from simclr.data.progress import Report
 from simclr.data.provision import obtain
 from simclr.data.sources import catalogue
 from simclr.data.stream import Chunk, StreamedSplit, gib, quiet_for_good
+from simclr.data.validation import chosen
 from simclr.errors import InvalidInput, RunFailed
 
 LOG = logging.getLogger(__name__)
@@ -98,7 +99,9 @@ class Images:
         if self.files is None:
             return
         try:
-            changed = "" if file_digest(*self.files) == self.digest else f"{self.files[0].root}: an image has changed"
+            found, cache = self.files
+            now = of_part(found, file_digest(found.whole or found, cache))
+            changed = "" if now == self.digest else f"{found.root}: an image has changed"
         except InvalidInput as error:
             changed = str(error)
         if changed:
@@ -150,11 +153,14 @@ def _digits(found: Catalogue, side: int, cache: Path) -> Images:
     bundled = digits.read()
     pixels = digits.resized(bundled.pixels, side)
 
-    def split(members: NDArray[np.bool_]) -> ImageSplit:
-        aspect = np.ones(int(members.sum()), np.float32)
-        chosen = (pixels[members], bundled.labels[members], aspect)
-        for array in chosen:
+    def split(positions: NDArray[np.integer]) -> ImageSplit:
+        arrays = (pixels[positions], bundled.labels[positions], np.ones(len(positions), np.float32))
+        for array in arrays:
             array.flags.writeable = False
-        return ImageSplit(*chosen, ())
+        return ImageSplit(*arrays, ())
 
-    return Images(found.classes, digest(found, cache), split(~bundled.is_test), split(bundled.is_test))
+    train, test = np.flatnonzero(~bundled.is_test), np.flatnonzero(bundled.is_test)
+    if found.validation:
+        members = chosen(bundled.labels[train], found.validation)
+        train, test = train[~members], train[members]
+    return Images(found.classes, digest(found, cache), split(train), split(test))

@@ -57,6 +57,8 @@ class Catalogue:
         ignored: foreign files and hidden folders that were passed over.
         root: absolute folder that the paths are relative to; None where there is none.
         needs_download: the images are not on this machine yet; counts and labels are known all the same.
+        validation: the share of the training images that stands in for the test's, see :mod:`simclr.data.validation`.
+        whole: what it was taken from, where that is so.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Catalogue:
     ignored: int = 0
     root: Path | None = None
     needs_download: bool = False
+    validation: float = 0.0
+    whole: Catalogue | None = None
 
     @property
     def train_counts(self) -> NDArray[np.int64]:

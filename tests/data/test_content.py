@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,13 @@ def index_file(cache: Path) -> Path:
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that are read to be hashed, as they are."""
     read: list[Path] = []
-    one_file = content._hash
-    monkeypatch.setattr(content, "_hash", lambda path: (read.append(path), one_file(path))[1])
+    hashes = content._hashes
+
+    def noted(root: Path, paths: Sequence[str]) -> list[tuple[str, str]]:
+        read.extend(root / path for path in paths)
+        return hashes(root, paths)
+
+    monkeypatch.setattr(content, "_hashes", noted)
     return read
 
 

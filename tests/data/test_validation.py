@@ -1,0 +1,77 @@
+"""``data.validation``: training images that are kept out and asked in place of the test's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simclr.config import DataConfig
+from simclr.data import catalogue, digest, load
+from simclr.data.validation import chosen
+from tests.data.samples import Tree, encoded, picture
+
+
+@pytest.fixture
+def many(empty_tree: Tree) -> Tree:
+    for number in range(10):
+        for name in ("cat", "dog"):
+            empty_tree.add(f"train/{name}_{number}.jpg", encoded(picture(seed=number)))
+    empty_tree.add("test/cat_0.jpg")
+    return empty_tree
+
+
+def test_training_images_are_parted_by_class_and_the_test_images_left_alone(many: Tree, cache: Path) -> None:
+    images = load(replace(many.config(), validation=0.3), cache)
+    assert np.bincount(images.train.labels).tolist() == [7, 7]
+    assert np.bincount(images.test.labels).tolist() == [3, 3]
+    assert not set(images.train.paths) & set(images.test.paths)
+    assert all(path.startswith("train/") for path in (*images.train.paths, *images.test.paths))
+
+
+def test_the_images_are_those_that_they_are_in_the_whole(many: Tree, cache: Path) -> None:
+    whole, parted = load(many.config(), cache), load(replace(many.config(), validation=0.3), cache)
+    for part in (parted.train, parted.test):
+        places = [whole.train.paths.index(path) for path in part.paths]
+        np.testing.assert_array_equal(part.pixels, whole.train.pixels[places])
+        np.testing.assert_array_equal(part.labels, whole.train.labels[places])
+
+
+def test_it_is_other_data_than_the_whole_and_than_another_share(many: Tree, cache: Path) -> None:
+    digests = {
+        digest(catalogue(replace(many.config(), validation=share), cache), cache) for share in (0.0, 0.1, 0.2, 0.3)
+    }
+    assert len(digests) == 4
+
+
+def test_streamed_images_are_parted_alike_and_a_change_of_any_is_found(many: Tree, cache: Path) -> None:
+    parted = replace(many.config(), validation=0.3)
+    kept, streamed = load(parted, cache), load(replace(parted, cache_gib=0.0), cache)
+    assert streamed.test.paths == kept.test.paths
+    assert streamed.digest == kept.digest
+    streamed.check()
+    many.add("train/cat_0.jpg", encoded(picture(seed=77)))
+    with pytest.raises(Exception, match="has changed since the run began"):
+        streamed.check()
+
+
+def test_digits_are_parted_too(tmp_path: Path) -> None:
+    whole = load(DataConfig(name="digits", image_size=8), tmp_path)
+    parted = load(DataConfig(name="digits", image_size=8, validation=0.2), tmp_path)
+    assert len(parted.train) + len(parted.test) == len(whole.train)
+    assert len(parted.test) == pytest.approx(0.2 * len(whole.train), abs=5)
+    found = catalogue(DataConfig(name="digits", image_size=8, validation=0.2), tmp_path)
+    np.testing.assert_array_equal(found.train.labels, parted.train.labels)
+    np.testing.assert_array_equal(found.test.labels, parted.test.labels)
+    assert digest(found, tmp_path) == parted.digest != whole.digest
+
+
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.5])
+def test_every_class_has_images_on_both_sides(share: float) -> None:
+    labels = np.repeat(np.arange(3, dtype=np.int32), [2, 5, 400])
+    members = chosen(labels, share)
+    assert (np.bincount(labels[members], minlength=3) >= 1).all()
+    assert (np.bincount(labels[~members], minlength=3) >= 1).all()
+    assert (members == chosen(labels, share)).all()
