@@ -39,11 +39,11 @@ def measure() -> Iterator[tuple[str, str]]:
     precision = machine.resolve_precision("auto")
     with ExitStack() as stack:
         programs: dict[str, Program] = {
-            "auto": _ours(precision, given=False),
-            "auto, given views": _ours(precision, given=True),
-            "float32": _ours("float32", given=False),
+            "auto": ours(precision, given=False),
+            "auto, given views": ours(precision, given=True),
+            "float32": ours("float32", given=False),
             "bare passes": _bare(precision),
-            "stock layers, float32": _ours("float32", given=False, stock=True),
+            "stock layers, float32": ours("float32", given=False, stock=True),
             "notebook loop, float32": _notebook(),
         }
         interpreter = torch_interpreter()
@@ -78,7 +78,7 @@ def torch_interpreter() -> str | None:
     return sys.executable if importlib.util.find_spec("torch") else os.environ.get("TORCH_PYTHON")
 
 
-def _ours(precision: str, *, given: bool, stock: bool = False) -> Program:
+def ours(precision: str, *, given: bool, stock: bool = False) -> Program:
     """This project's step; with ``stock``, of Keras's own layers."""
     import tensorflow as tf
 
