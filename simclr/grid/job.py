@@ -66,6 +66,7 @@ def run_job(path: Path) -> None:
         with at_once():
             _run_cells(path, job)
         return
+    os.chdir(job["folder"])  # paths are meant from there; a cluster's workers start wherever the cluster was started
     try:
         with _stopping_with_the_grid(stop):
             _run_cells(path, job)

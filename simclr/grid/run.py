@@ -74,7 +74,10 @@ def run(
         threading.Thread(target=_pass_on, args=(pending, files / STOP, over), daemon=True).start()
         try:
             if grid.jobs:
-                launch([[*job[0].overrides, f"grid={text_of(str(_job(files, n)))}"] for n, job in enumerate(grid.jobs)])
+                # Of each job Hydra has to know where its log goes, whatever folder the launcher starts it in.
+                place = f"root={text_of(str(grid.root.absolute()))}"
+                files_of = [f"grid={text_of(str(_job(files, number)))}" for number in range(len(grid.jobs))]
+                launch([[*job[0].overrides, place, file] for job, file in zip(grid.jobs, files_of, strict=True)])
         except Exception as error:  # a worker that was killed takes the launcher's call with it
             log.debug("the launcher ended early", exc_info=error)
             lost = error
@@ -111,6 +114,7 @@ def _write(grid: Grid, files: Path, threads: int | None, fail_fast: bool, trials
         "threads": threads,
         "fail_fast": fail_fast,
         "by": [platform.node(), os.getpid()],
+        "folder": str(Path.cwd()),
     }
     for number, job in enumerate(grid.jobs):
         described = [
