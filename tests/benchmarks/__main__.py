@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simclr import machine
-from tests.benchmarks import cost, memory, monitor, profile, programs, report, reuse, start, step, stream
+from tests.benchmarks import cost, grid, memory, monitor, profile, programs, report, reuse, start, step, stream
 
 # Memory first: a child's peak counts what its parent held when it was forked.
 BENCHMARKS = {
@@ -20,6 +20,7 @@ BENCHMARKS = {
     "monitor": monitor.measure,
     "stream": stream.measure,
     "reuse": reuse.measure,
+    "grid": grid.measure,
     "report": report.measure,
     "cost": cost.measure,
 }
