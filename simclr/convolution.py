@@ -1,4 +1,4 @@
-"""A convolution whose kernel's gradient is fast where maps are small: Keras's layer, and a tenth off a step on a CPU.
+"""A convolution whose kernel's gradient is fast where maps are small: Keras's layer, up to a tenth off a step on a CPU.
 
 oneDNN takes three to six times the forward pass's time for the gradient of a 3x3 kernel once maps are a few pixels
 wide and channels many, as in the last stage of a network. There it is a handful of matrix products instead.
@@ -14,13 +14,16 @@ import tensorflow as tf
 FEWEST_CHANNELS, LARGEST_SIDE = 128, 8
 """Where the products win: kernels of at least so many channels in and out, output maps of at most so many pixels."""
 
+DTYPES = (tf.bfloat16,)
+"""In float32 oneDNN's own way is the faster one."""
+
 
 @keras.saving.register_keras_serializable(package="simclr")
 class Convolution(keras.layers.Conv2D):  # type: ignore[misc]
     """``keras.layers.Conv2D``: the same arguments, weights, outputs and gradients, the latter up to rounding.
 
     The other gradient serves 3x3 kernels without dilation and groups, stride 1 or 2, on small maps of known and even
-    (for stride 2) size, channels last, on a CPU; everything else goes Keras's own way.
+    (for stride 2) size, channels last, in bfloat16, on a CPU; everything else goes Keras's own way.
     """
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
@@ -44,6 +47,7 @@ class Convolution(keras.layers.Conv2D):  # type: ignore[misc]
             and height % stride == 0
             and height // stride <= LARGEST_SIDE
             and min(channels, self.filters) >= FEWEST_CHANNELS
+            and tf.as_dtype(inputs.dtype) in DTYPES
             and not tf.config.list_logical_devices("GPU")
         )
 

@@ -13,7 +13,7 @@ from simclr.convolution import Convolution
 
 @pytest.fixture
 def used(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """The shapes for which the gradient was matrix products, few channels counting as many."""
+    """The shapes for which the gradient was matrix products, few channels counting as many and any type as narrow."""
     calls: list[tuple[int, ...]] = []
     products = convolution.kernel_gradient
 
@@ -22,6 +22,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
         return products(inputs, upstream, stride)
 
     monkeypatch.setattr(convolution, "FEWEST_CHANNELS", 1)
+    monkeypatch.setattr(convolution, "DTYPES", (tf.float64, tf.float32, tf.bfloat16))
     monkeypatch.setattr(convolution, "kernel_gradient", noted)
     return calls
 
@@ -80,13 +81,14 @@ def test_what_it_does_not_serve_goes_keras_own_way(used: list[Any], arguments: d
     assert not used
 
 
-def test_large_maps_and_few_channels_go_keras_own_way() -> None:
+def test_large_maps_few_channels_and_float32_go_keras_own_way() -> None:
     few, many = convolution.FEWEST_CHANNELS - 1, convolution.FEWEST_CHANNELS
     layer = Convolution(many, 3, padding="same")
-    assert layer._fits(tf.zeros((1, 8, 8, many)))
-    assert not layer._fits(tf.zeros((1, 8, 8, few)))
-    assert not layer._fits(tf.zeros((1, 9, 9, many)))
-    assert not layer._fits(keras.KerasTensor((None, None, None, many)))
+    assert layer._fits(tf.zeros((1, 8, 8, many), tf.bfloat16))
+    assert not layer._fits(tf.zeros((1, 8, 8, few), tf.bfloat16))
+    assert not layer._fits(tf.zeros((1, 9, 9, many), tf.bfloat16))
+    assert not layer._fits(tf.zeros((1, 8, 8, many)))
+    assert not layer._fits(keras.KerasTensor((None, None, None, many), "bfloat16"))
 
 
 def test_it_is_used_in_a_traced_network_of_the_recipe(used: list[Any]) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simclr import machine
-from tests.benchmarks import cost, grid, memory, monitor, profile, programs, report, reuse, start, step, stream
+from tests.benchmarks import cost, grid, memory, monitor, programs, report, reuse, shares, start, step, stream
 
 # Memory first: a child's peak counts what its parent held when it was forked.
 BENCHMARKS = {
@@ -16,7 +16,7 @@ BENCHMARKS = {
     "start": start.measure,
     "step": step.measure,
     "programs": programs.measure,
-    "profile": profile.measure,
+    "shares": shares.measure,
     "monitor": monitor.measure,
     "stream": stream.measure,
     "reuse": reuse.measure,
