@@ -15,6 +15,8 @@ from hydra import compose, initialize_config_dir
 from simclr.config import Config, resolve
 from simclr.data import ImageSplit
 
+collect_ignore = ["benchmarks/torch_program.py"]  # another interpreter's
+
 REPOSITORY = Path(__file__).parents[1]
 
 # Tracking takes seconds in every process; the tests of tracking ask for it.
