@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib.util
-import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.data.listing import Catalogue, Split
+from simclr.data.partition import part_of_each_class
 from simclr.errors import InvalidInput
 
 CLASSES = tuple("0123456789")
@@ -50,7 +50,7 @@ def read() -> Digits:
     ink = table[:, :-1].reshape(-1, 8, 8)
     pixels = np.rint(ink * (255 / BRIGHTEST)).astype(np.uint8)
     labels = table[:, -1].astype(np.int32)
-    return Digits(pixels, labels, _is_test(labels))
+    return Digits(pixels, labels, part_of_each_class(labels, TEST_SHARE, SPLIT_SEED))
 
 
 def catalogue() -> Catalogue:
@@ -92,15 +92,3 @@ def _table() -> NDArray[np.float64]:
         return np.column_stack([loaded.data, loaded.target]).astype(np.float64)
     text = gzip.decompress(bundled.read_bytes()).decode("ascii")
     return np.array(text.replace("\n", ",").rstrip(",").split(","), np.float64).reshape(-1, 65)
-
-
-def _is_test(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
-    # Python promises the sequence of Random.random() for a seed for good; NumPy's generators do not promise theirs.
-    generator = random.Random(SPLIT_SEED)
-    draws = np.array([generator.random() for _ in labels])
-    is_test = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        chosen = members[np.argsort(draws[members], kind="stable")]
-        is_test[chosen[: round(TEST_SHARE * len(members))]] = True
-    return is_test

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simclr.data.listing import Catalogue, Split
+from simclr.data.partition import part_of_each_class
 
 SEED = 1250
 
@@ -31,15 +31,8 @@ def held_out(whole: Catalogue, share: float) -> Catalogue:
 
 
 def chosen(labels: NDArray[np.int32], share: float) -> NDArray[np.bool_]:
-    """Which of the images (N,) are held out: the same for every seed of an experiment, on every machine."""
-    # Python promises the sequence of Random.random() for a seed for good; NumPy's generators do not promise theirs.
-    generator = random.Random(SEED)
-    draws = np.array([generator.random() for _ in labels])
-    members = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        of_class = np.flatnonzero(labels == label)
-        members[of_class[np.argsort(draws[of_class], kind="stable")][: max(1, round(share * len(of_class)))]] = True
-    return members
+    """Which of the training images (N,) are held out."""
+    return part_of_each_class(labels, share, SEED)
 
 
 def _part(split: Split, members: NDArray[np.bool_]) -> Split:

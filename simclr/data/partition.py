@@ -1,0 +1,21 @@
+"""A part of every class, drawn once and for good: the same on every machine and for every seed of an experiment."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def part_of_each_class(labels: NDArray[np.int32], share: float, seed: int) -> NDArray[np.bool_]:
+    """Which of the images (N,) are drawn: of each class its ``share``, rounded, one at least."""
+    # Python promises the sequence of Random.random() for a seed for good; NumPy's generators do not promise theirs.
+    generator = random.Random(seed)
+    draws = np.array([generator.random() for _ in labels])
+    drawn = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        in_order = members[np.argsort(draws[members], kind="stable")]
+        drawn[in_order[: max(1, round(share * len(members)))]] = True
+    return drawn
