@@ -110,14 +110,6 @@ def test_the_gpus_that_a_process_may_use_are_told(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_thousand_cells_are_listed_in_a_second(tmp_path):
-    for number in range(1000):
-        put(tmp_path / "results" / f"{number:04}" / PROGRESS, {"host": "there", "pid": 1, "doing": "pretraining"})
-    begun = time.process_time()
-    assert len(statuses(tmp_path)) == 1000
-    assert time.process_time() - begun < 1
-
-
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="only Linux tells")  # noqa: PTH110
 def test_a_process_that_has_ended_and_was_not_waited_for_does_not_run():
     ended = subprocess.Popen([sys.executable, "-c", ""])

@@ -34,6 +34,10 @@ FAILED = "failed"
 STOPPED_EARLY = "stopped early"
 
 
+class OutOfSight(RunFailed):
+    """A worker does not see the files of its grid, so that it can neither read its job nor keep what it makes."""
+
+
 @dataclass(frozen=True)
 class TrialOf:
     """The trial of a search that a cell is: the sweep file with the overrides it was read with, and the number."""
@@ -50,12 +54,18 @@ def run_job(path: Path) -> None:
         path: the job's file. Where it is gone its grid is over, and there is nothing to do.
 
     Raises:
+        OutOfSight: this machine does not see the grid's folder.
         RunFailed: one of its cells failed, after the others have run.
         KeyboardInterrupt, SystemExit: this process, and not the grid, was asked to stop: it is to be run again.
     """
     try:
         job = json.loads(path.read_bytes())
     except FileNotFoundError:
+        grid = path.parents[1]
+        if not (grid / "grid.json").exists():
+            raise OutOfSight(
+                f"the worker on {platform.node()} does not see {grid}: root must be a folder that all workers share"
+            ) from None
         log.info("%s is gone: its grid has ended", path)
         return
     if sys.stderr.isatty():  # where there is a live table, which lines from elsewhere would tear; the log file has them

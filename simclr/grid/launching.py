@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hydra.core.utils import JobStatus
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
@@ -75,13 +76,14 @@ class Launcher:
         needed = {"CPU": asked.get("num_cpus", 1), "GPU": asked.get("num_gpus", 0)}
         return max(1, min(int(there.get(what, 0) // count) for what, count in needed.items() if count))
 
-    def launch(self, jobs: Sequence[Sequence[str]]) -> None:
-        """Start jobs, each by its overrides, and wait until all have ended."""
+    def launch(self, jobs: Sequence[Sequence[str]]) -> list[Exception]:
+        """Start jobs, each by its overrides, and wait until all have ended; the errors of those that failed."""
         if self._kind == "joblib":
             self._launcher.joblib["n_jobs"], _ = self.share(len(jobs))
         # submitit has a job warned by SIGUSR2 unless it is told otherwise; SIGUSR1 is what clusters send by themselves.
         os.environ.setdefault("SUBMITIT_PREEMPT_SIGNAL", "USR1")
-        self._launcher.launch(list(map(list, jobs)), initial_job_idx=0)
+        ended = self._launcher.launch(list(map(list, jobs)), initial_job_idx=0)
+        return [each._return_value for each in ended if each.status is JobStatus.FAILED]
 
     @property
     def _kind(self) -> str:

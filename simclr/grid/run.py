@@ -16,16 +16,15 @@ import platform
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from simclr import experiment, result
 from simclr.compose import Composer
 from simclr.errors import RunFailed, one_line
 from simclr.files import write_whole
-from simclr.grid.job import STOP, TrialOf, run_job
+from simclr.grid.job import STOP, OutOfSight, TrialOf, run_job
 from simclr.grid.prepare import Grid
 from simclr.interruption import Pending, deferred
 from simclr.plan import STARTS, Planned
@@ -35,7 +34,7 @@ __all__ = ["run", "run_job"]
 
 log = logging.getLogger(__name__)
 
-Launch = Callable[[list[list[str]]], Any]
+Launch = Callable[[list[list[str]]], Iterable[Exception]]
 
 
 def run(
@@ -51,7 +50,7 @@ def run(
 
     Args:
         grid: as :func:`simclr.grid.prepare.prepare` planned it.
-        launch: starts jobs, given the overrides of each, and returns when all have ended.
+        launch: starts jobs, given the overrides of each, and returns the errors of some when all have ended.
         composer: makes configurations of the pruned cells, which are recorded as skipped.
         threads: TensorFlow's in each job, where its cells do not say.
         fail_fast: start no further cell after one that failed.
@@ -69,6 +68,7 @@ def run(
         if each.cell is None and not _is_recorded(grid, each):
             experiment.skip(composer(each.overrides), each.reason)
     lost: Exception | None = None
+    errors: list[Exception] = []
     over = threading.Event()
     with deferred() as pending, Watch(grid) as watch:
         threading.Thread(target=_pass_on, args=(pending, files / STOP, over), daemon=True).start()
@@ -77,7 +77,8 @@ def run(
                 # Of each job Hydra has to know where its log goes, whatever folder the launcher starts it in.
                 place = f"root={text_of(str(grid.root.absolute()))}"
                 files_of = [f"grid={text_of(str(_job(files, number)))}" for number in range(len(grid.jobs))]
-                launch([[*job[0].overrides, place, file] for job, file in zip(grid.jobs, files_of, strict=True)])
+                jobs = [[*job[0].overrides, place, file] for job, file in zip(grid.jobs, files_of, strict=True)]
+                errors = list(launch(jobs))
         except Exception as error:  # a worker that was killed takes the launcher's call with it
             log.debug("the launcher ended early", exc_info=error)
             lost = error
@@ -96,6 +97,7 @@ def run(
     if failed or left:
         said = [f"{failed} of {len(grid.plan.cells)} cells failed"] if failed else []
         said += [f"{left} {'was' if left == 1 else 'were'} not finished"] if left else []
+        said += dict.fromkeys(one_line(error) for error in errors if isinstance(error, OutOfSight))
         raise RunFailed(f"{', '.join(said)}; the same command runs them again")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from simclr import store
+from simclr.grid.job import OutOfSight, run_job
 from tests.grid.processes import (
     GRID,
     HALF,
@@ -309,3 +310,12 @@ def test_a_terminal_gets_a_live_table_and_no_other_lines(finished, tmp_path):
         assert part in shown
     assert b"reusing pretraining" not in shown
     assert statuses(finished).count("finished") == 8
+
+
+def test_a_job_whose_grid_has_ended_does_nothing_and_one_that_cannot_see_its_grid_says_so(tmp_path):
+    ended, unseen = tmp_path / "ended", tmp_path / "unseen"
+    ended.mkdir()
+    (ended / "grid.json").write_text("{}")
+    run_job(ended / "today" / "job-0.json")
+    with pytest.raises(OutOfSight, match=f"does not see {unseen}: root must be a folder that all workers share"):
+        run_job(unseen / "today" / "job-0.json")

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +29,7 @@ from tests.grid.processes import (
     statuses,
     training,
 )
+from tests.store.mounts import inside, private_mounts
 
 pytestmark = pytest.mark.slow
 
@@ -68,9 +69,32 @@ def test_each_job_has_a_gpu_of_its_own_and_two_run_at_once(serial, start):
     assert max(map(len, seen)) == 2
 
 
+@needs_ray
+def test_two_jobs_share_a_gpu_where_each_asks_for_half(serial, start):
+    one = ("hydra.launcher.ray.init.num_gpus=1", "hydra.launcher.ray.init.num_cpus=4")
+    half = "hydra.launcher.ray.remote.num_gpus=0.5"
+    grid = start(RUN, *GRID, *TINY, THREADS, "launch=gpus", *one, half, **NO_TOKEN)
+    seen: list[tuple[str, ...]] = []
+    while grid.process.poll() is None:
+        seen.append(tuple(each.get("gpus", "none") for each in present(grid.root)))
+        time.sleep(0.05)
+    assert grid.code() == 0, grid.errors
+    assert is_the_same(grid.root, serial)
+    assert {gpu for at_once in seen for gpu in at_once} == {"0"}
+    assert max(map(len, seen)) == 2
+
+
 @contextmanager
-def ray_nodes(folder: Path, count: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """A Ray cluster of nodes of one processor each, on the loopback address; its address, and the nodes."""
+def ray_nodes(
+    folder: Path, count: int, last: Sequence[str] = ()
+) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """A Ray cluster of nodes of one processor each, on the loopback address; its address, and the nodes.
+
+    Args:
+        folder: for its files.
+        count: of nodes.
+        last: what to put before the command that starts the last of them.
+    """
     ray = str(Path(sys.executable).with_name("ray"))
     port = slurm.free_port()
     address = f"127.0.0.1:{port}"
@@ -81,7 +105,8 @@ def ray_nodes(folder: Path, count: int) -> Iterator[tuple[str, list[subprocess.P
         for number in range(count):
             out = stack.enter_context((folder / f"node-{number}.out").open("wb"))
             which = [f"--address={address}"] if number else head
-            command = [ray, "start", *which, "--node-ip-address=127.0.0.1", *common]
+            before = last if number == count - 1 else ()
+            command = [*before, ray, "start", *which, "--node-ip-address=127.0.0.1", *common]
             nodes.append(
                 subprocess.Popen(
                     command, stdout=out, stderr=out, env={**os.environ, **NO_TOKEN}, start_new_session=True
@@ -141,6 +166,23 @@ def test_a_cluster_of_two_ray_nodes_has_the_same_results_and_survives_the_loss_o
             start(*more, "probe.layer=encoder").done()
         assert statuses(grid.root) == ["finished"] * 8 + ["skipped"] * 3
         assert pretrained(grid.root).items() >= networks.items()
+
+
+@needs_ray
+def test_a_worker_that_does_not_see_the_grids_folder_is_named(start, tmp_path, tmp_path_factory):
+    root = tmp_path / "runs"
+    root.mkdir()
+    with (
+        private_mounts(f"mount -t tmpfs -o size=8m tmpfs '{root}'") as seen,
+        ray_nodes(tmp_path_factory.mktemp("ray"), 2, inside(seen)) as (address, _),
+    ):
+        grid = start(RUN, *GRID, *TINY, THREADS, "launch=ray", RAY_ADDRESS=address, **NO_TOKEN)
+        assert grid.code() == 1
+    (line,) = [line for line in grid.errors.splitlines() if line.startswith("error: ")]
+    assert f"does not see {root}/grids/" in line
+    assert "root must be a folder that all workers share" in line
+    assert "were not finished" in line or "was not finished" in line
+    assert not present(root)
 
 
 # submitit
