@@ -210,16 +210,20 @@ def _measure(
     found = pretrained.obtain(cell, images, session, meanwhile)
     assert found is not None  # it waits
     pretraining, features, reused = found
+    material = Material(
+        store.history(pretraining.folder),
+        features.of("trained", cell.layer.name)[1],
+        images.test.labels,
+        images.classes,
+        features.example_views() / np.float32(255),
+        images.test.paths,
+    )
+    if session.tracker is not None:
+        session.tracker.draw(material)
     measured, predictions = measure(cell, images, pretraining, features, session)
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
     kept = {name: pretraining.manifest[name] for name in facts}
     measured["pretraining"] = {"key": cell.key, "reused": reused, **kept}
-    material = Material(
-        store.history(pretraining.folder),
-        features.of("trained", cell.layer.name)[1],
-        features.example_views() / np.float32(255),
-        images.test.paths,
-    )
     host = {**machine.host(threads), "replicas": pretraining.manifest["host"].get("replicas", 1)}
     return {**measured, "host": host}, predictions, material
 

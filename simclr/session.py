@@ -47,9 +47,11 @@ class Session:
         """Begin the cell's run in W&B, as ``tracking`` says."""
         from simclr import tracking
         from simclr.data import reference
+        from simclr.store.explain import HERE, state
 
         config = cell.config
-        tracker = tracking.start(config, cell, meanwhile=_import_measurement)
+        further = state(config.root, cell.key).name == HERE
+        tracker = tracking.start(config, cell, meanwhile=_import_measurement, soon=further)
         self.borrow(tracker, config)
         tracker.log_data(images.digest, reference(config.data), {"train": len(images.train), "test": len(images.test)})
 

@@ -46,7 +46,12 @@ record = {
 predictions = {"trained": np.stack([labels, labels]), "pixels": np.stack([labels, 2 - labels]), "labels": labels}
 history = [{"loss": 3.0 - epoch, "contrastive_accuracy": 0.5} for epoch in range(2)]
 material = tracking.Material(
-    history, labels[:, None] + generator.normal(size=(30, 8)), generator.uniform(size=(6, 2, 16, 16, 1)), ["a.png"] * 30
+    history,
+    labels[:, None] + generator.normal(size=(30, 8)),
+    labels,
+    ["0", "1", "2"],
+    generator.uniform(size=(6, 2, 16, 16, 1)),
+    ["a.png"] * 30,
 )
 seconds = float(os.environ.get("PATIENCE", "30"))
 patience = tracking.Patience(begin=seconds, answer=seconds, finish=seconds)

@@ -26,11 +26,15 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long, in seconds, to wait for a server: for a run to begin, for an answer, for the last upload."""
+    """How long, in seconds, to wait for a server: for a run to begin, for an answer, for the last upload.
+
+    And for pictures, which a process of our own draws.
+    """
 
     begin: float = 15.0
     answer: float = 10.0
     finish: float = 25.0
+    pictures: float = 60.0
 
 
 def within(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.config import Config, settings
+from simclr.studio import Drawing
 
 if TYPE_CHECKING:
     import wandb
@@ -21,17 +22,21 @@ MOST_ROWS = 10_000
 
 @dataclass(frozen=True)
 class Material:
-    """What a cell's pictures are made of.
+    """What a cell's pictures are made of, but for what its probe says.
 
     Attributes:
         history: a row per epoch, as the pretraining's history has them.
         features: (N, D), the probed representation of the test images.
+        labels: (N,), each one's position in ``classes``.
+        classes: their names.
         views: (M, 2, H, W, C) in [0, 1], a few pairs of views as the network sees them.
         names: of the N test images.
     """
 
     history: Sequence[Mapping[str, float]]
     features: NDArray[Any]
+    labels: NDArray[Any]
+    classes: Sequence[str]
     views: NDArray[Any]
     names: Sequence[str] = ()
 
@@ -65,30 +70,29 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
-def pictures(
-    record: Mapping[str, Any],
-    predictions: Mapping[str, NDArray[Any]] | None,
-    material: Material | None,
-    seed: int,
-) -> dict[str, Callable[[], Any]]:
-    """How to make each picture that there is something for, by name."""
-    from wandb import Image
+def pictures(material: Material, seed: int) -> dict[str, Drawing]:
+    """The pictures of a pretrained network, by name."""
+    drawings = {
+        "tsne": Drawing(
+            "scatter",
+            {"features": material.features, "labels": material.labels},
+            {"classes": list(material.classes), "seed": seed},
+        )
+    }
+    if material.history:
+        drawings["loss"] = Drawing("loss_curve", facts={"history": [dict(row) for row in material.history]})
+    if len(material.views):
+        drawings["views"] = Drawing("view_grid", {"views": material.views})
+    return drawings
 
-    from simclr import pictures as draw
 
+def verdict(record: Mapping[str, Any]) -> dict[str, Drawing]:
+    """The pictures of what its probe says, by name."""
     probe = record.get("probe") or {}
-    made: dict[str, Callable[[], Any]] = {}
-    if probe.get("confusion"):
-        made["pictures/confusion"] = lambda: Image(draw.confusion(probe["confusion"], probe["classes"]))
-    if material is not None:
-        if material.history:
-            made["pictures/loss"] = lambda: Image(draw.loss_curve(material.history))
-        if len(material.views):
-            made["pictures/views"] = lambda: Image(draw.view_grid(material.views))
-        if probe and predictions is not None:
-            labels = predictions["labels"]
-            made["pictures/tsne"] = lambda: Image(draw.scatter(material.features, labels, probe["classes"], seed))
-    return made
+    if not probe.get("confusion"):
+        return {}
+    facts = {"counts": probe["confusion"], "classes": list(probe["classes"])}
+    return {"confusion": Drawing("confusion", facts=facts)}
 
 
 def table(predictions: Mapping[str, NDArray[Any]], classes: Sequence[str], names: Sequence[str]) -> wandb.Table:

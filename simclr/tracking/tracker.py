@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -21,6 +22,7 @@ from simclr import agent, machine
 from simclr.config import Config
 from simclr.errors import one_line
 from simclr.files import MANIFEST
+from simclr.studio import Studio
 from simclr.tracking import artifacts, client, content
 from simclr.tracking.client import Patience, Value, reason, within
 from simclr.tracking.content import Material
@@ -61,7 +63,8 @@ class Tracker:
         self._uploads: list[tuple[str, wandb.Artifact]] = []
         self._unseen: dict[str, tuple[Path, Mapping[str, Any]]] = {}
         self._attempt, self._has = 1, tuple[str, ...]()
-        self._told = self._broken = False
+        self._told = self._broken = self._drawing = False
+        self._studio = Studio()
 
     @property
     def stop_requested(self) -> bool:
@@ -88,8 +91,16 @@ class Tracker:
         identity: Mapping[str, Any],
         configuration: Mapping[str, Any],
         meanwhile: Callable[[], Any] | None = None,
+        *,
+        soon: bool = False,
     ) -> None:
-        """Start the client and the run: online where that is wanted and possible, else offline."""
+        """Start the client and the run: online where that is wanted and possible, else offline.
+
+        With ``soon`` there will be something to draw before long.
+        """
+        if soon:
+            with contextlib.suppress(OSError):
+                self._studio.open()
         try:
             # All of it at once: it looks through every module there is, and is the quicker the fewer there are.
             import wandb.apis.public  # noqa: F401
@@ -132,6 +143,16 @@ class Tracker:
         """Facts of the run as a whole; what is None is left out."""
         self._local(lambda run: run.summary.update({name: each for name, each in values.items() if each is not None}))
 
+    def draw(self, material: Material) -> None:
+        """Begin with a cell's pictures, which are drawn beside its other work and shown with its result."""
+        if self._run is None or self._drawing:
+            return
+        self._drawing = True
+        try:
+            self._studio.draw(content.pictures(material, self._config.seed))
+        except Exception as error:
+            log.debug("W&B: %s", reason(error))
+
     def result(
         self,
         record: Mapping[str, Any],
@@ -144,16 +165,14 @@ class Tracker:
             record: as in ``result.json``.
             predictions: ``labels`` (N,) and, by representation, the class given to each test image by each subset's
                 probe (S, N), as kept beside the record.
-            material: for the pictures.
+            material: for the pictures, where they are not being drawn.
         """
         if self._run is None:
             return
         self.summary(self._made("summary", lambda: content.summary(record)) or {})
         if record.get("probe"):
             self._local(lambda run: run.log(content.accuracies(record)))
-        made = content.pictures(record, predictions, material, self._config.seed)
-        shown = {name: picture for name, make in made.items() if (picture := self._made(name, make)) is not None}
-        if shown:
+        if shown := self._pictures(record, material):
             self._local(lambda run: run.log(shown))
         if predictions is not None and record.get("probe"):
             names = material.names if material is not None else ()
@@ -293,6 +312,7 @@ class Tracker:
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run, and send what is not sent yet as long as patience lasts."""
+        self._studio.close()
         run = self._run
         if run is None:
             return None
@@ -403,6 +423,29 @@ class Tracker:
             self._ask(what, lambda: act(run))
         elif self.folder is not None and self.folder.name.startswith("offline"):
             self._local(act)
+
+    def _pictures(self, record: Mapping[str, Any], material: Material | None) -> dict[str, Any]:
+        """All pictures of a cell as the client takes them; one that cannot be drawn is left out, with a line."""
+        from wandb import Image
+
+        verdict = content.verdict(record)
+
+        def collect() -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+            self._studio.draw(verdict)
+            return self._studio.collect()
+
+        if material is not None:
+            self.draw(material)
+        if not (verdict or self._drawing):
+            return {}
+        try:
+            drawn, errors = within(self._patience.pictures, collect)
+        except Exception as error:
+            drawn, errors = {}, {"pictures": reason(error)}
+        self._studio.close()
+        for name, why in errors.items():
+            log.warning("W&B: no %s (%s)", name, why)
+        return {f"pictures/{name}": Image(picture) for name, picture in drawn.items()}
 
     def _made(self, name: str, make: Callable[[], Value]) -> Value | None:
         """A picture or a table, None where it cannot be made: that is no reason to go without the others."""
