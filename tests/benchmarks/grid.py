@@ -1,4 +1,4 @@
-"""What a grid costs beyond its pretrainings and probes: packing, launching, running again, planning."""
+"""What a grid costs beyond its pretrainings and probes: packing, launching, running again, planning, status."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from simclr.status import PROGRESS, statuses
 
 RUN = Path(__file__).parents[2] / "run.py"
 NINE = ("head=zero_relu,one_relu,two_relu", "probe.layer=-2,-4,-6", "tracking.mode=disabled")
@@ -70,6 +72,14 @@ def measure(rounds: int = 3) -> Iterator[tuple[str, str]]:
             planner.returncode = os.waitstatus_to_exitcode(status)
             assert planner.returncode == 0
             yield f"planning {count:,} cells", f"{seconds:.1f} s, {used.ru_maxrss / 2**20:.2f} GiB"
+    with tempfile.TemporaryDirectory() as root:
+        for number in range(1_000):
+            folder = Path(root) / "results" / f"{number:04}"
+            folder.mkdir(parents=True)
+            (folder / PROGRESS).write_text(json.dumps({"host": "there", "pid": 1, "doing": "pretraining"}))
+        begun = time.perf_counter()
+        assert len(statuses(root)) == 1_000
+        yield "the status of 1,000 running cells", f"{time.perf_counter() - begun:.2f} s"
 
 
 def _ideal(root: Path) -> float:
