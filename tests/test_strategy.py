@@ -103,6 +103,39 @@ def same_as_one(*overrides: str) -> None:
     )
 
 
+def same_streamed_steps(root: str) -> None:
+    """Of images that are decoded as they are used, by devices that share them, and kept ones on one device."""
+    from PIL import Image
+
+    from simclr import data
+
+    for split, count in (("train", 34), ("test", 4)):
+        images = made_up(count, side=20, channels=3)
+        for pixels, label, name in zip(images.pixels, images.labels, images.paths, strict=True):
+            folder = Path(root) / split / ("above", "below")[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / name)
+    overrides = (
+        f"data.root={root}",
+        "data=folder",
+        "data.image_size=16",
+        "optimizer=sgd",
+        "optimizer.learning_rate=0.01",
+    )
+    kept, streamed = (
+        data.load(compose([*TINY, *overrides, f"data.cache_gib={gib}"]).data, Path(root) / "cache").train
+        for gib in (1, 0)
+    )
+    assert isinstance(streamed, data.StreamedSplit)
+    found = trained(*overrides, "pretrain.strategy=mirrored", images=streamed)
+    assert found.replicas == 2
+    assert_same_run(found, trained(*overrides, images=kept))
+
+
+def test_devices_that_share_streamed_images_make_the_steps_of_one_that_keeps_them(tmp_path):
+    on_devices(2, same_streamed_steps, str(tmp_path))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [2, 4])
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ def test_after_the_death_of_a_serial_grid_nothing_finished_is_made_again(start):
         "head=none,zero_relu",
         "probe.layer=encoder",
         *TINY,
-        "pretrain.epochs=30",
+        "pretrain.epochs=12",
         "pretrain.checkpoint_minutes=0",
     )
     grid = start(*command)

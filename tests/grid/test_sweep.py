@@ -32,7 +32,7 @@ PROBES = f"""
     program: run.py
     method: random
     name: probes
-    run_cap: 5
+    run_cap: 3
     metric: {{name: probe/test_accuracy, goal: maximize}}
     parameters:
       probe.label_fraction: {{min: 0.1, max: 0.5}}
@@ -74,28 +74,28 @@ def test_a_random_search_runs_its_trials_and_a_killed_one_goes_on(file, finished
     path, networks = file(PROBES), pretrained(finished)
     before = len(records(finished))
     search = start(SWEEP, str(path))
-    search.until(lambda: len(records(finished)) >= before + 2)
+    search.until(lambda: len(records(finished)) >= before + 1)
     search.process.kill()
     search.process.wait()
     kept = records(finished)
     again = start(SWEEP, str(path)).done()
-    assert [state for state, _ in trials(path, finished)] == ["finished"] * 5
-    assert len(records(finished)) == before + 5
+    assert [state for state, _ in trials(path, finished)] == ["finished"] * 3
+    assert len(records(finished)) == before + 3
     assert {name: records(finished)[name] for name in kept} == kept
     assert pretrained(finished) == networks
     measured = {each["probe"]["test_accuracy"]["mean"] for name, each in records(finished).items() if each["probe"]}
     assert {value for _, value in trials(path, finished)} <= measured
     assert again.output.splitlines()[-1].startswith("report ")
-    more = start(SWEEP, str(path), "run_cap=6", "--dry-run").done()
-    assert more.output == "probes: random search, 6 trials, over probe.label_fraction, probe.layer\n"
-    start(SWEEP, str(path), "run_cap=6").done()
-    assert len(trials(path, finished)) == 6
+    more = start(SWEEP, str(path), "run_cap=4", "--dry-run").done()
+    assert more.output == "probes: random search, 4 trials, over probe.label_fraction, probe.layer\n"
+    start(SWEEP, str(path), "run_cap=4").done()
+    assert len(trials(path, finished)) == 4
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launch", [(), ("launch=local", "hydra.launcher.n_jobs=2")], ids=["serial", "local"])
 def test_a_bayesian_search_stops_a_bad_trial_early(file, start, launch):
-    text = PROBES.replace("method: random", "method: bayes").replace("run_cap: 5", "run_cap: 6")
+    text = PROBES.replace("method: random", "method: bayes").replace("run_cap: 3", "run_cap: 6")
     text = text.replace("probe.label_fraction: {min: 0.1, max: 0.5}", "seed: {min: 0, max: 1000}")
     text = text.replace("probe.layer: {values: [encoder, relu_1]}", "pretrain.temperature: {min: 0.05, max: 1.0}")
     text = text.replace(

@@ -75,11 +75,11 @@ COUNTED = {
 
 @pytest.fixture(scope="module")
 def many_draws(tmp_path_factory):
-    """Two hundred random trials over every distribution, each drawn by one of two searches side by side."""
+    """A hundred random trials over every distribution, each drawn by one of two searches side by side."""
     parameters = tuple(Parameter(name, each) for name, (each, _) in {**DRAWN, **COUNTED}.items())
     root = tmp_path_factory.mktemp("draws")
     searches = [Search(Sweep("all", "random", parameters, ()), root, seed=4) for _ in range(2)]
-    return [drawn(searches[number % 2].ask()) for number in range(200)]
+    return [drawn(searches[number % 2].ask()) for number in range(100)]
 
 
 @pytest.mark.parametrize("name", DRAWN)
