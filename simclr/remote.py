@@ -80,28 +80,28 @@ class Remote:
         tracker = self._tracker
         if not tracker.in_agent:
             return True
-        if any(key in (each.wants, *each.has) for each in tracker.claims() if each.run != tracker.run_id):
+        if any(key in (each.wants, *each.has) for each in tracker.claims.all() if each.run != tracker.run_id):
             return False
-        tracker.want(key)
+        tracker.claims.want(key)
         until = time.monotonic() + UNHEARD_SECONDS
         for pause in _pauses():
-            claims = tracker.claims()
+            claims = tracker.claims.all()
             own = next((number for number, each in enumerate(claims) if each.run == tracker.run_id), len(claims))
             heard = own < len(claims) and claims[own].wants == key
             others = [(number, each) for number, each in enumerate(claims) if number != own]
             if any(key in each.has or (heard and each.wants == key and number < own) for number, each in others):
-                tracker.want(None)
+                tracker.claims.want(None)
                 return False
             contested = not heard or any(each.wants == key for _, each in others)
             if not contested or not tracker.online or (not heard and time.monotonic() > until):
                 break
             self._pause(pause)
-        tracker.take_on(key)
+        tracker.claims.take_on(key)
         return True
 
     def give_up(self, key: str) -> None:
         """Say that a pretraining that was claimed is not going to be made here."""
-        self._tracker.give_up(key)
+        self._tracker.claims.give_up(key)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

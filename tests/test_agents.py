@@ -313,32 +313,26 @@ class Hearsay:
         self.lock, self.delays = threading.Lock(), random.Random(seed)
 
     def run(self, name: str) -> Any:
-        in_agent = online = True
-        has: tuple[str, ...] = ()
-
         def say(wants: str | None) -> None:
             with self.lock:
                 last = max((at for at, who, *_ in self.words if who == name), default=0.0)
                 at = max(last, time.monotonic() + self.delays.uniform(0, 0.05))  # one's own words keep their order
-                self.words.append((at, name, wants, tracker.has))
+                self.words.append((at, name, wants, claims.has))
 
         def take_on(key: str) -> None:
-            tracker.has = (*tracker.has, key)
+            claims.has = (*claims.has, key)
             say(None)
 
-        def claims() -> list[Claim]:
+        def everyone() -> list[Claim]:
             with self.lock:
                 known = [word for word in self.words if word[0] <= time.monotonic()]
                 latest = {who: Claim(who, wants, has) for _, who, wants, has in known}
                 time.sleep(self.delays.uniform(0, 0.002))
             return sorted(latest.values(), key=lambda each: each.run)
 
-        tracker = SimpleNamespace(
-            in_agent=in_agent, online=online, run_id=name, has=has, stop_requested=False,
-            want=say, take_on=take_on, claims=claims,
-        )  # fmt: skip
+        claims = SimpleNamespace(has=(), want=say, take_on=take_on, all=everyone)
         say(None)
-        return tracker
+        return SimpleNamespace(in_agent=True, online=True, run_id=name, stop_requested=False, claims=claims)
 
 
 @pytest.mark.parametrize("seed", range(12))

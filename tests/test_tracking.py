@@ -316,13 +316,13 @@ tracker = tracking.start(config, cell, patience)
 assert sorted(tracker.sweep()["parameters"]) == ["head", "probe.layer"]
 tracker.epoch(2 if again else 1, {"loss": 1.0})
 if not again:
-    tracker.take_on(cell.key)
+    tracker.claims.take_on(cell.key)
     tracker.preempting()
     tracker.finish(143)
     sys.exit(143)
-tracker.want("another")
+tracker.claims.want("another")
 until = time.monotonic() + 60
-while (claims := tracker.claims()) != [tracking.Claim(tracker.run_id, "another", ())] and time.monotonic() < until:
+while (claims := tracker.claims.all()) != [tracking.Claim(tracker.run_id, "another", ())] and time.monotonic() < until:
     time.sleep(0.2)
 assert claims == [tracking.Claim(tracker.run_id, "another", ())]  # what it made before it was preempted is forgotten
 tracker.result(record)

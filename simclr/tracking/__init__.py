@@ -14,9 +14,10 @@ from typing import Any
 
 from simclr.cell import Cell
 from simclr.config import Config
+from simclr.tracking.claims import Claim
 from simclr.tracking.client import Patience
 from simclr.tracking.content import Material, configuration
-from simclr.tracking.tracker import Claim, Tracker
+from simclr.tracking.tracker import Tracker
 
 __all__ = ["Claim", "Material", "Patience", "Tracker", "skip", "start"]
 

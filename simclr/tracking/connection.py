@@ -1,0 +1,198 @@
+"""One run of the client, and how to tell it something without failing for it or waiting for long."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from simclr.config import Config
+from simclr.errors import one_line
+from simclr.tracking import client
+from simclr.tracking.client import Patience, Value, reason, within
+
+if TYPE_CHECKING:
+    import wandb
+
+log = logging.getLogger(__name__)
+
+
+class Connection:
+    """To the client's process and, through it, to a server. Before :meth:`begin`, and once it is lost, it does nothing.
+
+    Attributes:
+        run: as the client has it, None where there is none.
+        online: whether there is a server that answers.
+        folder: the run's own folder on disk, None where nothing is kept.
+        stop: set once someone stopped this run from its page.
+        patience: how long, in seconds, anything may take.
+    """
+
+    def __init__(self, config: Config, patience: Patience) -> None:
+        self.run: wandb.Run | None = None
+        self.online = False
+        self.folder: Path | None = None
+        self.stop = threading.Event()
+        self.patience = patience
+        self._config = config
+        self._told = self._broken = False
+
+    @property
+    def sweep_id(self) -> str | None:
+        """The sweep of the agent that started this process for one of its cells, None outside an agent."""
+        return os.environ.get("WANDB_SWEEP_ID") or None
+
+    @property
+    def sweep_path(self) -> str:
+        """The sweep, with entity and project, as the server is asked for it."""
+        assert self.run is not None
+        return f"{self.run.entity}/{self.run.project}/{self.sweep_id}"
+
+    def artifact_path(self, name: str) -> str:
+        """The latest artifact of a name, with entity and project."""
+        assert self.run is not None
+        return f"{self.run.entity}/{self.run.project}/{name}:latest"
+
+    def begin(
+        self,
+        identity: Mapping[str, Any],
+        describe: Callable[[], None],
+        meanwhile: Callable[[], Any] | None = None,
+    ) -> None:
+        """Start the client and the run: online where that is wanted and possible, else offline.
+
+        Args:
+            identity: of the run, as the client takes it.
+            describe: called once the run has begun, before anything is said of how it did.
+            meanwhile: done while the client's process starts.
+        """
+        try:
+            # All of it at once: it looks through every module there is, and is the quicker the fewer there are.
+            import wandb.apis.public  # noqa: F401
+        except ImportError as error:
+            return self._tell(f"the client cannot be imported ({one_line(error)}), so nothing is tracked")
+        root = Path(self._config.root).resolve()
+        client.prepare_environment(root / "wandb")
+        try:
+            within(self.patience.begin, client.set_up, meanwhile=meanwhile)
+            mode = client.resolve_mode(self._config.tracking.mode)
+        except Exception as error:
+            return self._tell(f"the client does not start ({reason(error)}), so nothing is tracked")
+        if mode == "disabled":
+            return None
+        refused = self._begin(identity, root, "online") if mode == "online" else None
+        failed = self._begin(identity, root, "offline") if mode == "offline" or refused else None
+        if self.run is None:
+            return self._tell(f"the run does not begin ({failed or refused}), so nothing is tracked")
+        describe()
+        if refused:
+            self._unsent(f"the run does not begin online ({refused})")
+        elif not self.online:
+            log.info(
+                "W&B: offline in %s; look at it with `wandb leet %s`, send it with `%s`",
+                self.folder, self.folder, self._sync(),
+            )  # fmt: skip
+        return None
+
+    def local(self, act: Callable[[wandb.Run], Any]) -> None:
+        """Do what needs no server: it goes to the client's process and its file, which are here."""
+        run = self.run
+        if run is None or self._broken:
+            return
+        try:
+            within(self.patience.answer, lambda: act(run))
+        except Exception as error:
+            self._broken, self.online = True, False
+            self._unsent(f"the client fails: {reason(error)}")
+
+    def ask(
+        self,
+        what: str,
+        question: Callable[[], Value],
+        seconds: float | None = None,
+        progress: Callable[[], Any] | None = None,
+    ) -> Value | None:
+        """Ask the server, once: where it does not answer well, nothing more is asked of it.
+
+        Args:
+            what: is asked, for the line that says that it was not answered.
+            question: asks.
+            seconds: how long an answer may take, as long as ``progress`` does not change.
+            progress: of the answer.
+        """
+        if not self.online:
+            return None
+        try:
+            return within(seconds or self.patience.answer, question, progress)
+        except Exception as error:
+            self.online = False
+            self._unsent(f"could not {what}: {reason(error)}")
+            return None
+
+    def to_server(self, what: str, act: Callable[[wandb.Run], Any]) -> None:
+        """Do what the client asks a server about, and what goes to the run's folder where that is offline."""
+        run = self.run
+        if run is not None and self.online:
+            self.ask(what, partial(act, run))
+        elif self.folder is not None and self.folder.name.startswith("offline"):
+            self.local(act)
+
+    def end(self, exit_code: int) -> None:
+        """End the run, and send what is not sent yet as long as patience lasts."""
+        run, self.run = self.run, None
+        if run is None:
+            return None
+        try:
+            path = f"{run.entity}/{run.project}/{run.id}"
+            within(self.patience.finish + 5, lambda: run.finish(exit_code=exit_code))
+        except Exception as error:
+            return self._unsent(f"the run could not be finished: {reason(error)}")
+        if self.online:
+            self.ask("ask for the run", lambda: client.arrived(path, self.patience))
+        return None
+
+    def _begin(self, identity: Mapping[str, Any], root: Path, mode: Literal["online", "offline"]) -> str | None:
+        """Begin the run, or say why it does not begin."""
+        import wandb
+
+        settings = client.run_settings(self.patience, self.stop.set)
+        # An agent's variables say which run of which project this is; anything else would be another run.
+        tracking, own = self._config.tracking, self.sweep_id is None
+
+        def init() -> wandb.Run:
+            return wandb.init(
+                project=tracking.project if own else None,
+                entity=tracking.entity if own else None,
+                id=identity["name"] if own else None,
+                **identity,
+                dir=str(root),
+                mode=mode,
+                resume="allow",
+                reinit="create_new",
+                settings=settings,
+            )
+
+        try:
+            run = within(self.patience.begin + 5, init)
+        except Exception as error:
+            client.let_go(self.patience)
+            return reason(error)
+        self.run, self.online, self.folder = run, mode == "online", Path(run.dir).parent
+        return None
+
+    def _unsent(self, reason: str) -> None:
+        self._tell(f"{reason}; the result is not affected, and what was not sent can be sent with `{self._sync()}`")
+
+    def _sync(self) -> str:
+        """The command that sends what is in the run's folder; runs that began online are left out unless asked for."""
+        began_online = self.folder is not None and not self.folder.name.startswith("offline")
+        return f"wandb sync {'--no-skip-online ' if began_online else ''}{self.folder}"
+
+    def _tell(self, line: str) -> None:
+        if not self._told:
+            self._told = True
+            log.warning("W&B: %s", line)
