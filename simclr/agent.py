@@ -35,6 +35,11 @@ GROUPS = tuple(
 )  # fmt: skip
 
 
+def sweep(environment: Mapping[str, str]) -> str | None:
+    """The sweep of the agent that started this process for one of its cells, None outside an agent."""
+    return environment.get("WANDB_SWEEP_ID") or None
+
+
 def overrides(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     """A command line with what an agent handed out in a form that Hydra understands; outside an agent, the same."""
     return sweep_arguments(arguments, handed_out(environment))

@@ -18,7 +18,7 @@ import numpy as np
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits
 
-from simclr import agents, data, machine, pretrained, result, store, tracking
+from simclr import agent, agents, data, machine, pretrained, result, store, tracking
 from simclr.cell import (
     Cell,
     ImpossibleCell,
@@ -77,7 +77,8 @@ def run(
     except ImpossibleCell as reason:
         if config.on_invalid == "error":
             raise
-        return skip(config, reason, track=True)
+        # A sweep shows why it has no number; elsewhere the record says so.
+        return skip(config, reason, track=agent.sweep(os.environ) is not None)
     with session("data"):
         images = data.load(config.data, cache_folder(config))
     cell = describe(config, images.digest)

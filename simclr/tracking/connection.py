@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from simclr import agent
 from simclr.config import Config
 from simclr.errors import one_line
 from simclr.tracking import client
@@ -44,7 +45,7 @@ class Connection:
     @property
     def sweep_id(self) -> str | None:
         """The sweep of the agent that started this process for one of its cells, None outside an agent."""
-        return os.environ.get("WANDB_SWEEP_ID") or None
+        return agent.sweep(os.environ)
 
     @property
     def sweep_path(self) -> str:
