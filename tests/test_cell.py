@@ -71,7 +71,7 @@ def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
         (["augment.crop_area=[1.0,1.0]"], {"augment.crop_aspect"}),
         (["augment.blur=0"], {"augment.blur_sigma"}),
     ],
-    ids=str,
+    ids=lambda given: " ".join(sorted(given)),
 )
 def test_a_setting_that_another_one_makes_idle_is_no_difference(composed, overrides, idle):
     base = ["encoder=small_resnet", "optimizer=lars", "augment=simclr", "augment.blur=0.5"]
