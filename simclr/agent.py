@@ -48,7 +48,7 @@ def overrides(arguments: Sequence[str], environment: Mapping[str, str]) -> list[
 def handed_out(environment: Mapping[str, str]) -> dict[str, Any]:
     """What the agent that started this process hands out, by key, in its order; nothing outside an agent."""
     path = environment.get(HANDED_OUT)
-    if not path or not environment.get("WANDB_SWEEP_ID"):
+    if not path or sweep(environment) is None:
         return {}
     try:
         content = yaml.safe_load(Path(path).read_text())

@@ -54,15 +54,21 @@ def is_the_same(root: Path, serial: Command) -> bool:
 # Ray
 
 
-@needs_ray
-def test_each_job_has_a_gpu_of_its_own_and_two_run_at_once(serial, start):
-    two = ("hydra.launcher.ray.init.num_gpus=2", "hydra.launcher.ray.init.num_cpus=2")
-    grid = start(RUN, *GRID, *TINY, THREADS, "launch=gpus", *two, **NO_TOKEN)
+def gpus_of_jobs(grid: Command) -> list[tuple[str, ...]]:
+    """Which GPUs the jobs that ran at once said they had, looked at again and again until the grid has ended well."""
     seen: list[tuple[str, ...]] = []
     while grid.process.poll() is None:
         seen.append(tuple(each.get("gpus", "none") for each in present(grid.root)))
         time.sleep(0.05)
     assert grid.code() == 0, grid.errors
+    return seen
+
+
+@needs_ray
+def test_each_job_has_a_gpu_of_its_own_and_two_run_at_once(serial, start):
+    two = ("hydra.launcher.ray.init.num_gpus=2", "hydra.launcher.ray.init.num_cpus=2")
+    grid = start(RUN, *GRID, *TINY, THREADS, "launch=gpus", *two, **NO_TOKEN)
+    seen = gpus_of_jobs(grid)
     assert is_the_same(grid.root, serial)
     assert {gpu for at_once in seen for gpu in at_once} == {"0", "1"}
     assert all(len(set(at_once)) == len(at_once) for at_once in seen)
@@ -74,11 +80,7 @@ def test_two_jobs_share_a_gpu_where_each_asks_for_half(serial, start):
     one = ("hydra.launcher.ray.init.num_gpus=1", "hydra.launcher.ray.init.num_cpus=4")
     half = "hydra.launcher.ray.remote.num_gpus=0.5"
     grid = start(RUN, *GRID, *TINY, THREADS, "launch=gpus", *one, half, **NO_TOKEN)
-    seen: list[tuple[str, ...]] = []
-    while grid.process.poll() is None:
-        seen.append(tuple(each.get("gpus", "none") for each in present(grid.root)))
-        time.sleep(0.05)
-    assert grid.code() == 0, grid.errors
+    seen = gpus_of_jobs(grid)
     assert is_the_same(grid.root, serial)
     assert {gpu for at_once in seen for gpu in at_once} == {"0"}
     assert max(map(len, seen)) == 2
