@@ -15,22 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-RUN = Path(__file__).parents[2] / "run.py"
+from tests.benchmarks.alone import ended, pretraining
 
-PRETRAINING = """
-import sys, time
-from simclr.runtime import start_tensorflow
-start_tensorflow(None)
-from simclr import machine
-from simclr.pretrain import pretrain
-from tests.benchmarks.recipe import made_up_images, recipe
-images, epochs, batch, width = map(int, sys.argv[1:])
-config = recipe(
-    f"pretrain.epochs={epochs}", f"pretrain.batch_size={batch}", "pretrain.sizes=[[32,1.0]]", "data.image_size=32",
-    f"encoder.widths=[{width},{2 * width},{4 * width},{8 * width}]",
-)
-print(pretrain(config, made_up_images(images, 32), machine.resolve_precision("auto")).seconds)
-"""
+RUN = Path(__file__).parents[2] / "run.py"
 
 IMAGES, EPOCHS, BATCH, WIDTH = 1024, 4, 128, 16
 SERIES: dict[str, tuple[tuple[int, ...], str]] = {
@@ -63,19 +50,16 @@ def measure() -> Iterator[tuple[str, str]]:
 
 def _point(series: str, value: int) -> tuple[float, float]:
     """Seconds of training and GiB at the peak."""
-    setting = {"images": IMAGES, "epochs": EPOCHS, "batch": BATCH, "width": WIDTH} | {series: value}
-    arguments = [str(each) for each in setting.values()]
-    return _measured([sys.executable, "-c", PRETRAINING, *arguments])
-
-
-def _measured(command: list[str]) -> tuple[float, float]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    last = process.stdout.read().split()[-1]
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, command
-    return float(last), used.ru_maxrss / 2**20
+    images, epochs, batch, width = (
+        {"images": IMAGES, "epochs": EPOCHS, "batch": BATCH, "width": WIDTH} | {series: value}
+    ).values()
+    return pretraining(
+        images,
+        32,
+        f"pretrain.epochs={epochs}",
+        f"pretrain.batch_size={batch}",
+        f"encoder.widths=[{width},{2 * width},{4 * width},{8 * width}]",
+    )
 
 
 def _cells(counts: list[int]) -> tuple[list[float], list[float]]:
@@ -94,12 +78,10 @@ def _cells(counts: list[int]) -> tuple[list[float], list[float]]:
                 [*common, f"probe.layer={layers}", f"probe.label_fraction={fractions}"],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                text=True,
             )
-            _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            assert process.returncode == 0
+            memory.append(ended(process))
             seconds.append(time.perf_counter() - begun)
-            memory.append(used.ru_maxrss / 2**20)
     return seconds, memory
 
 

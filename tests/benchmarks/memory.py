@@ -1,26 +1,34 @@
-"""Peak memory of a whole run."""
+"""Peak memory: of a whole run, and of a batch by its size and by the microbatch that it is computed in."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.benchmarks.alone import ended, pretraining
 from tests.real_set import real_images
 
 RUN = Path(__file__).parents[2] / "run.py"
+SMALLEST, TIMES = 64, (1, 4, 16)
 
 
 def measure() -> Iterator[tuple[str, str]]:
-    """Peak resident memory of one short run each of ``digits`` and, where it is at hand, ``imagenet5``."""
+    """Of a short run of ``digits`` and, where it is at hand, ``imagenet5``; then of larger and larger batches."""
     for data in ["data=digits", *(["experiment=imagenet5"] if real_images() else [])]:
         with tempfile.TemporaryDirectory() as root:
             command = [sys.executable, str(RUN), data, f"root={root}", "pretrain.epochs=20"]
-            run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            _, status, used = os.wait4(run.pid, 0)
-            run.returncode = os.waitstatus_to_exitcode(status)
-        assert run.returncode == 0
-        yield f"{data}, peak", f"{used.ru_maxrss / 2**20:.2f} GiB"
+            peak = ended(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True))
+        yield f"{data}, peak", f"{peak:.2f} GiB"
+    images = SMALLEST * max(TIMES)
+    for times in TIMES:
+        batch = SMALLEST * times
+        for microbatch in sorted({batch, SMALLEST}, reverse=True):
+            divided = [] if microbatch == batch else [f"pretrain.microbatch={microbatch}"]
+            seconds, peak = pretraining(images, 64, f"pretrain.batch_size={batch}", "pretrain.epochs=2", *divided)
+            yield (
+                f"batch of {batch} at 64 px in microbatches of {microbatch}, peak",
+                f"{peak:.2f} GiB ({2 * images / seconds:.0f} images/s)",
+            )

@@ -1,0 +1,37 @@
+"""A pretraining in a process of its own, so that its peak memory is its own as well."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+PRETRAINING = """
+import sys
+from simclr.runtime import start_tensorflow
+start_tensorflow(None)
+from simclr import machine
+from simclr.pretrain import pretrain
+from tests.benchmarks.recipe import made_up_images, recipe
+images, side, *overrides = sys.argv[1:]
+config = recipe(f"pretrain.sizes=[[{side},1.0]]", f"data.image_size={side}", *overrides)
+print(pretrain(config, made_up_images(int(images), int(side)), machine.resolve_precision("auto")).seconds)
+"""
+
+
+def pretraining(images: int, side: int, *overrides: str) -> tuple[float, float]:
+    """Seconds of training, and GiB at the peak, of ``experiment=imagenet5`` with overrides on made-up images."""
+    command = [sys.executable, "-c", PRETRAINING, str(images), str(side), *overrides]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    printed = process.stdout.read().split()
+    peak = ended(process)
+    return float(printed[-1]), peak
+
+
+def ended(process: subprocess.Popen[str]) -> float:
+    """Wait for a process that ends well: GiB at its peak."""
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, process.args
+    return used.ru_maxrss / 2**20
