@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import resource
 import sys
-import time
 from itertools import product
 from types import SimpleNamespace
 
@@ -356,23 +354,6 @@ def test_planning_imports_no_tensorflow():
     code = "import sys, simclr.grid.table, simclr.compose, simclr.grid.schedule; print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
-
-
-@pytest.mark.benchmark
-@pytest.mark.parametrize("count", [1_000, 100_000])
-def test_how_long_planning_takes(count, tmp_path):
-    heads = ("none", "zero_relu", "one_relu", "two_relu")
-    seeds = range(count // 24 + 1)
-    varied = product(seeds, heads, ("knn", "linear"), ("encoder", -1, -2))
-    overrides = [(f"head={h}", f"probe={p}", f"probe.layer={layer}", f"seed={seed}") for seed, h, p, layer in varied]
-    begun = time.perf_counter()
-    points = identify(overrides[:count], Composer().all(overrides[:count]), lambda config: DIGEST)
-    identified = time.perf_counter()
-    planned = plan(points, Facts(finished_cells(tmp_path, points)))
-    estimate(planned, measured(tmp_path))
-    ended = time.perf_counter()
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"\n{count} cells: {identified - begun:.2f} s to name, {ended - identified:.2f} s to plan, {memory:.2f} GiB")
 
 
 def test_a_plan_is_a_value():
