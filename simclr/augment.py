@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 _TO_YIQ = np.array([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], np.float32)
 _DRAWS = 24
-NOISE = 1  # tells the noise's numbers from those of the geometry and the colours
+NOISE, LOCAL = 1, 2  # tell the noise's and the local views' numbers from those of two views' geometry and colours
 
 
 def line_order(pixels: NDArray[np.uint8]) -> tf.Tensor:
@@ -63,7 +64,44 @@ def two_views(
     """
     if config.name == "documents":
         return tf.cast(_documents_views(config, lines, size, uniform((seed, step), (14,))), dtype)
-    draws = _own(uniform((seed, step), (2 * lines.shape[0] * share[1], _DRAWS)), share)
+    return _views(config, lines, aspect, size, (seed, step), 2, dtype=dtype, share=share)
+
+
+def local_views(
+    config: AugmentConfig,
+    lines: tf.Tensor,
+    aspect: tf.Tensor,
+    size: int,
+    seed: int,
+    step: tf.Tensor,
+    dtype: Any = tf.float32,
+    *,
+    share: tuple[int, int] = (0, 1),
+) -> tf.Tensor:
+    """``config.local_views`` further views of each image, of small parts of it (multi-crop, arXiv 2006.09882).
+
+    Arguments are those of :func:`two_views`; ``size`` is the side of these views.
+
+    Returns:
+        (V N, size, size, C) of ``dtype`` in [0, 1]; the first N rows are the first view of each image.
+    """
+    local = replace(config, crop_area=config.local_area)
+    return _views(local, lines, aspect, size, (seed, step, LOCAL), config.local_views, dtype=dtype, share=share)
+
+
+def _views(
+    config: AugmentConfig,
+    lines: tf.Tensor,
+    aspect: tf.Tensor,
+    size: int,
+    key: tuple[int | tf.Tensor, ...],
+    count: int,
+    *,
+    dtype: Any,
+    share: tuple[int, int],
+) -> tf.Tensor:
+    """``count`` views of each image, each drawn by itself from the numbers of ``key``."""
+    draws = _own(uniform(key, (count * lines.shape[0] * share[1], _DRAWS)), count, share)
     columns = iter(tf.unstack(draws, axis=1))
     views = random_resized_crop(config, lines, aspect, size, columns, dtype)
     if config.rotation or config.scale or config.shear or config.shift:
@@ -71,18 +109,18 @@ def two_views(
     if config.jitter or (config.grey and lines.shape[2] == 3):
         views = random_colour(config, views, columns)
     if config.noise:
-        drawn = normal((seed, step, NOISE), (share[1] * views.shape[0], *views.shape[1:]))
-        views += tf.cast(config.noise * _own(drawn, share), dtype)
+        drawn = normal((*key, NOISE), (share[1] * views.shape[0], *views.shape[1:]))
+        views += tf.cast(config.noise * _own(drawn, count, share), dtype)
     return tf.clip_by_value(tf.transpose(views, (0, 2, 3, 1)), tf.cast(0, dtype), tf.cast(1, dtype))
 
 
-def _own(drawn: tf.Tensor, share: tuple[int, int]) -> tf.Tensor:
-    """The rows of a part's images, of what was drawn for the views of all images of a step, see :func:`two_views`."""
+def _own(drawn: tf.Tensor, count: int, share: tuple[int, int]) -> tf.Tensor:
+    """The rows of a part's images, of what was drawn for ``count`` views of all images of a step."""
     number, of = share
     if of == 1:
         return drawn
     rest = drawn.shape[1:]
-    return tf.reshape(tf.reshape(drawn, (2, of, -1, *rest))[:, number], (-1, *rest))
+    return tf.reshape(tf.reshape(drawn, (count, of, -1, *rest))[:, number], (-1, *rest))
 
 
 def still_view(lines: tf.Tensor, aspect: tf.Tensor, size: int, centre: bool) -> tf.Tensor:

@@ -98,6 +98,10 @@ def _jitters(augment: AugmentConfig) -> bool:
     return augment.jitter > 0
 
 
+def _multi_crop(augment: AugmentConfig) -> bool:
+    return augment.local_views > 0
+
+
 @dataclass
 class DataConfig:
     """The images. What they are is decided by their content (see :mod:`simclr.data`), not by where they lie."""
@@ -142,7 +146,11 @@ class AugmentConfig:
     name: str = setting(MISSING, WEIGHTS, options("augment"))
     crop_area: list[float] = setting([1.0, 1.0], WEIGHTS, Range(0, 1, above=True), "share of the image")
     crop_aspect: list[float] = setting(
-        [0.75, 4 / 3], WEIGHTS, Range(0.1, 10), "width / height", lambda augment: augment.crop_area[0] < 1
+        [0.75, 4 / 3],
+        WEIGHTS,
+        Range(0.1, 10),
+        "width / height",
+        lambda each: each.crop_area[0] < 1 or _multi_crop(each),
     )
     flip: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
     jitter: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
@@ -160,6 +168,8 @@ class AugmentConfig:
     shear: float = setting(0.0, WEIGHTS, Range(0, 2), "from -s to s")
     shift: float = setting(0.0, WEIGHTS, Range(0, 1), "share of the side, from -s to s")
     noise: float = setting(0.0, WEIGHTS, Range(0, 1), "standard deviation")
+    local_views: int = setting(0, WEIGHTS, Range(0, 16, "views"), counts=_multi_crop)
+    local_area: list[float] = setting([0.05, 0.35], WEIGHTS, Range(0, 1, above=True), "share of the image", _multi_crop)
 
 
 @dataclass
@@ -415,9 +425,18 @@ def _validate_together(config: Config) -> None:
         ("crop_area", augment.crop_area),
         ("crop_aspect", augment.crop_aspect),
         ("blur_sigma", augment.blur_sigma),
+        ("local_area", augment.local_area),
     ):
         if len(ends) != 2 or ends[0] > ends[1]:
             raise InvalidInput(f"augment.{key}={ends}: two numbers are needed, the smaller one first")
+    if augment.local_views and pretrain.microbatch is not None:
+        raise InvalidInput(
+            f"augment.local_views={augment.local_views} pretrain.microbatch={pretrain.microbatch}: valid is one of them"
+        )
+    if augment.local_views and augment.name == "documents":
+        raise InvalidInput(
+            f"augment.local_views={augment.local_views}: augment=documents draws for a whole batch; valid is 0"
+        )
     _validate_sizes(pretrain.sizes)
 
 

@@ -97,6 +97,27 @@ def loss_of(similarity: Any, temperature: float) -> Any:
     return -tf.reduce_mean(_positives(tf.nn.log_softmax(similarity / temperature, axis=1)))
 
 
+def local_loss(local: Any, embeddings: Any, temperature: float) -> Any:
+    """NT-Xent of local views against two whole ones (multi-crop, Caron et al. 2020, arXiv 2006.09882).
+
+    Args:
+        local: (V N, D), rows i, i + N, .. the local views of image i; they are anchors only.
+        embeddings: (2N, D), rows i and i + N the two views of image i.
+        temperature: as for :func:`nt_xent`.
+
+    Returns:
+        A float32 scalar: the mean over the local views, each with either view p of its image as the positive, of
+        -log(e_p / (e_p + sum of e_n)), where e = exp(cosine / tau) and n are the views of all other images.
+    """
+    anchors, others = _normalise(local), _normalise(embeddings)
+    images = others.shape[0] // 2
+    cosines = tf.reshape(tf.matmul(anchors, others, transpose_b=True), (-1, images, 2, images)) / temperature
+    same = tf.eye(images, dtype=tf.bool)[:, None]  # (N, 1, N), by image of the anchor and of the other view
+    negative = tf.reduce_logsumexp(tf.where(same, EXCLUDED, cosines), axis=(2, 3))  # (V, N)
+    positive = tf.linalg.diag_part(tf.transpose(cosines, (0, 2, 1, 3)))  # (V, 2, N)
+    return tf.reduce_mean(tf.nn.softplus(negative[:, None] - positive))
+
+
 def accuracy_of(similarity: Any) -> Any:
     """:func:`contrastive_accuracy` from the matrix of :func:`similarities`, (2N, 2N) float32; a float32 scalar."""
     rows = tf.shape(similarity)[0]

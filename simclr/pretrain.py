@@ -13,16 +13,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from simclr.augment import line_order, two_views
+from simclr.augment import line_order, local_views, two_views
 from simclr.cluster import check_shares
 from simclr.config import AugmentConfig, Config, PretrainConfig
 from simclr.data import AnySplit, StreamedSplit
 from simclr.feed import Feed, TellWaiting, after_its_batch
 from simclr.gradient_cache import cached_gradients
 from simclr.interruption import deferred
-from simclr.loss import accuracy_of, embedding_spread, loss_of, nt_xent, similarities
+from simclr.loss import accuracy_of, embedding_spread, local_loss, loss_of, nt_xent, similarities
 from simclr.network import build_network
-from simclr.normalization import synchronise
+from simclr.normalization import statistics_kept, synchronise
 from simclr.optimizer import build_optimizer
 from simclr.replicas import Replicas, strategy_named
 from simclr.resume import Run, Saving
@@ -97,9 +97,21 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
 
     def views(self, step: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         """Two views (2N, size, size, C) of the images at the positions ``index`` (N,)."""
+        return self._drawn(two_views, self.size, step, index)
+
+    def _drawn(self, views: Any, size: int, step: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         lines, aspect = self.images_at(index)
         dtype = self.network.get_layer("backbone").compute_dtype
-        return two_views(self.augment, lines, aspect, self.size, self.seed, step, dtype, share=self.replicas.share)
+        return views(self.augment, lines, aspect, size, self.seed, step, dtype, share=self.replicas.share)
+
+    def _with_local_views(self, loss: tf.Tensor, embeddings: tf.Tensor, step: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        """The mean loss over all anchors, two views and the local ones, which have half the side."""
+        count = self.augment.local_views
+        views = self._drawn(local_views, self.size // 2, step, index)
+        # A probe sees whole images: the norms' moving statistics are those of the two views.
+        with statistics_kept(self.network):
+            local = self.replicas.gathered(self.network(views, training=True), count)
+        return (2 * loss + count * local_loss(local, embeddings, self.temperature)) / (2 + count)
 
     @after_its_batch
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -111,6 +123,8 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
                 embeddings = self.replicas.gathered(self.network(views, training=True))
                 similarity = similarities(embeddings)
                 loss = loss_of(similarity, self.temperature)
+                if self.augment.local_views:
+                    loss = self._with_local_views(loss, embeddings, *batch)
                 scaled = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, variables)
         else:

@@ -87,8 +87,8 @@ class Replicas:
         number = 0 if tf.distribute.in_cross_replica_context() else self.share[0]
         return copies[number % len(copies)]  # each process has as many, and numbers them one after another
 
-    def gathered(self, embeddings: tf.Tensor) -> tf.Tensor:
-        """The embeddings (2N, D) of the whole batch, from this replica's (2n, D): rows i and i + N of image i.
+    def gathered(self, embeddings: tf.Tensor, views: int = 2) -> tf.Tensor:
+        """The embeddings (V N, D) of the whole batch, from this replica's (V n, D): rows i, i + N, .. of image i.
 
         The gradient at them is taken to be the same on every replica, as that of one loss of all of them is: each then
         needs that of its own rows only, and none has to be sent.
@@ -100,12 +100,12 @@ class Replicas:
 
         @tf.custom_gradient
         def gather(own: tf.Tensor) -> tuple[tf.Tensor, Any]:
-            every = tf.distribute.get_replica_context().all_gather(own, axis=0)  # (count 2n, D), by replica, then view
+            every = tf.distribute.get_replica_context().all_gather(own, axis=0)  # (count V n, D), by replica, then view
 
             def gradient(upstream: tf.Tensor) -> tf.Tensor:
-                return tf.reshape(tf.reshape(upstream, (2, count, -1, width))[:, number], (rows, width))
+                return tf.reshape(tf.reshape(upstream, (views, count, -1, width))[:, number], (rows, width))
 
-            by_view = tf.transpose(tf.reshape(every, (count, 2, rows // 2, width)), (1, 0, 2, 3))
+            by_view = tf.transpose(tf.reshape(every, (count, views, rows // views, width)), (1, 0, 2, 3))
             return tf.reshape(by_view, (count * rows, width)), gradient
 
         return gather(embeddings)

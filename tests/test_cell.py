@@ -50,7 +50,10 @@ KEYS = [(key, field.metadata["decides"]) for key, field, _ in settings(Config)]
 @pytest.mark.parametrize(("key", "decides"), KEYS, ids=[key for key, _ in KEYS])
 def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
     # A configuration in which every setting counts.
-    network, views = ("encoder=small_resnet", "optimizer=lars"), ("augment=simclr", "augment.blur=0.5")
+    network, views = (
+        ("encoder=small_resnet", "optimizer=lars"),
+        ("augment=simclr", "augment.blur=0.5", "augment.local_views=2"),
+    )
     config = composed("probe.layer=relu_1", "pretrain.precision=float32", "probe=finetune", *network, *views)
     before, after = describe(config, DIGEST), describe(changed(config, key), DIGEST)
     assert (before.key != after.key) is (decides is Decides.WEIGHTS)
@@ -68,13 +71,14 @@ def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
         (["encoder=small_resnet", "encoder.norm=group"], {"encoder.norm_momentum"}),
         (["encoder=resnet50"], {"encoder.stem", "encoder.shortcut", "encoder.norm_momentum"}),
         (["augment.jitter=0"], {f"augment.{name}" for name in ("brightness", "contrast", "saturation", "hue")}),
-        (["augment.crop_area=[1.0,1.0]"], {"augment.crop_aspect"}),
+        (["augment.local_views=0"], {"augment.local_area"}),
+        (["augment.local_views=0", "augment.crop_area=[1.0,1.0]"], {"augment.local_area", "augment.crop_aspect"}),
         (["augment.blur=0"], {"augment.blur_sigma"}),
     ],
     ids=lambda given: " ".join(sorted(given)),
 )
 def test_a_setting_that_another_one_makes_idle_is_no_difference(composed, overrides, idle):
-    base = ["encoder=small_resnet", "optimizer=lars", "augment=simclr", "augment.blur=0.5"]
+    base = ["encoder=small_resnet", "optimizer=lars", "augment=simclr", "augment.blur=0.5", "augment.local_views=2"]
     base = [each for each in base if each.partition("=")[0] not in {other.partition("=")[0] for other in overrides}]
     config = composed(*base, *overrides)
     key = describe(config, DIGEST).key

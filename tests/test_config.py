@@ -96,6 +96,8 @@ def test_training_and_probing_happen_at_the_images_size_unless_told_otherwise(co
         ("head.hidden=[32]", "head.hidden=\\[32\\]: two widths"),
         ("augment.crop_area=[0.9,0.2]", "augment.crop_area.*the smaller one first"),
         ("augment.flip=2", "augment.flip=2: valid is at least 0, at most 1"),
+        ("augment=documents augment.local_views=2", "augment.local_views=2.*valid is 0"),
+        ("augment.local_views=2 pretrain.microbatch=32", "augment.local_views=2 pretrain.microbatch=32: valid is one"),
         ("pretrain.sizes=[]", "pretrain.sizes"),
         ("pretrain.sizes=[[32]]", "a list of \\[side in pixels, share of the steps\\]"),
         ("pretrain.sizes=[32,0.5]", "a list of \\[side in pixels, share of the steps\\]"),
@@ -107,7 +109,7 @@ def test_training_and_probing_happen_at_the_images_size_unless_told_otherwise(co
 )
 def test_a_value_out_of_its_range_is_named_with_what_is_valid(composed, override, says):
     with pytest.raises(InvalidInput, match=says) as caught:
-        composed(override)
+        composed(*override.split())
     assert "\n" not in str(caught.value)
 
 

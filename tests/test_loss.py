@@ -15,6 +15,7 @@ from simclr.loss import (
     accuracy_of,
     contrastive_accuracy,
     embedding_spread,
+    local_loss,
     loss_of,
     nt_xent,
     similarities,
@@ -210,3 +211,21 @@ def test_the_spread_is_one_for_isotropic_and_zero_for_collapsed_embeddings() -> 
 
 def test_the_documentations_example_runs() -> None:
     assert doctest.testmod(simclr.loss) == (0, 2)
+
+
+@given(shapes, temperatures, st.integers(1, 4))
+def test_local_views_are_anchors_against_both_views_and_all_other_images(shape, temperature, views):
+    images, dimensions, seed = shape
+    embeddings = draw(images, dimensions, seed)
+    local = np.random.default_rng(seed + 1).normal(size=(views * images, dimensions))
+
+    def unit(rows: Array) -> Array:
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    odds = np.exp(unit(local) @ unit(embeddings).T / temperature)
+    terms = []
+    for anchor, row in enumerate(odds):
+        own = [anchor % images, anchor % images + images]
+        others = np.delete(row, own).sum()
+        terms += [-np.log(row[p] / (row[p] + others)) for p in own]
+    assert float(local_loss(local, embeddings, temperature)) == pytest.approx(np.mean(terms), rel=1e-4, abs=1e-5)

@@ -70,6 +70,17 @@ def test_what_a_callback_adds_to_an_epoch_is_in_the_history(tiny):
     assert [row["answer"] for row in done.history] == [42, 43, 44]
 
 
+def test_local_views_change_the_weights_and_leave_moving_statistics_to_the_two_views(tiny, composed):
+    _, images, done = tiny
+    at_rest = [*TINY, "optimizer.learning_rate=1e-30"]
+    found = pretrain(composed(*at_rest, "augment.local_views=2"), images, "float32")
+    plain = pretrain(composed(*at_rest), images, "float32")
+    np.testing.assert_allclose(weights(found.network), weights(plain.network), rtol=1e-6, atol=1e-20)
+    learnt = pretrain(composed(*TINY, "augment.local_views=2"), images, "float32")
+    assert learnt.history[-1]["loss"] < learnt.history[0]["loss"]
+    assert (weights(learnt.network) != weights(done.network)).any()
+
+
 @pytest.mark.parametrize("name", ["sgd", "lars"])
 def test_every_optimizer_trains(composed, made_up_split, name):
     done = pretrain(composed(*TINY, f"optimizer={name}", "optimizer.warmup_epochs=0.5"), made_up_split(50), "float32")

@@ -87,6 +87,10 @@ def test_two_devices_make_the_steps_of_one():
     on_devices(2, same_steps)
 
 
+def test_two_devices_make_the_steps_of_one_with_local_views():
+    on_devices(2, same_steps, "augment.local_views=2")
+
+
 def same_as_one(*overrides: str) -> None:
     """Twelve steps; and one step of SGD with a rate of one, in which the weights move by the gradient."""
     import tensorflow as tf
