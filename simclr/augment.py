@@ -34,7 +34,7 @@ def line_order(pixels: NDArray[np.uint8]) -> tf.Tensor:
     return tf.constant(np.ascontiguousarray(np.asarray(pixels).transpose(0, 1, 3, 2)))
 
 
-def two_views(
+def random_views(
     config: AugmentConfig,
     lines: tf.Tensor,
     aspect: tf.Tensor,
@@ -43,9 +43,10 @@ def two_views(
     step: tf.Tensor,
     dtype: Any = tf.float32,
     *,
+    local: bool = False,
     share: tuple[int, int] = (0, 1),
 ) -> tf.Tensor:
-    """Two augmented views of each image, at the side the network trains at.
+    """Two augmented views of each image, or its local views, which are of small parts (multi-crop, arXiv 2006.09882).
 
     Args:
         config: strengths and probabilities; ``name: documents`` draws once for the whole batch, anything else for each
@@ -56,51 +57,20 @@ def two_views(
         seed: of the experiment.
         step: scalar integer, counted over the whole pretraining.
         dtype: of the pixels in between and of the views; what the network computes in is enough.
+        local: the ``config.local_views`` further views instead of the two, of ``config.local_area`` each.
         share: (number, of): these images are that one of so many equal parts of the step's, each of which sees the
             views that it would see among all of them.
 
     Returns:
-        (2N, size, size, C) of ``dtype`` in [0, 1]; rows i and i + N are the two views of image i.
+        (V N, size, size, C) of ``dtype`` in [0, 1], V = 2 or ``config.local_views``; rows i, i + N, .. are the views of
+        image i.
     """
     if config.name == "documents":
         return tf.cast(_documents_views(config, lines, size, uniform((seed, step), (14,))), dtype)
-    return _views(config, lines, aspect, size, (seed, step), 2, dtype=dtype, share=share)
-
-
-def local_views(
-    config: AugmentConfig,
-    lines: tf.Tensor,
-    aspect: tf.Tensor,
-    size: int,
-    seed: int,
-    step: tf.Tensor,
-    dtype: Any = tf.float32,
-    *,
-    share: tuple[int, int] = (0, 1),
-) -> tf.Tensor:
-    """``config.local_views`` further views of each image, of small parts of it (multi-crop, arXiv 2006.09882).
-
-    Arguments are those of :func:`two_views`; ``size`` is the side of these views.
-
-    Returns:
-        (V N, size, size, C) of ``dtype`` in [0, 1]; the first N rows are the first view of each image.
-    """
-    local = replace(config, crop_area=config.local_area)
-    return _views(local, lines, aspect, size, (seed, step, LOCAL), config.local_views, dtype=dtype, share=share)
-
-
-def _views(
-    config: AugmentConfig,
-    lines: tf.Tensor,
-    aspect: tf.Tensor,
-    size: int,
-    key: tuple[int | tf.Tensor, ...],
-    count: int,
-    *,
-    dtype: Any,
-    share: tuple[int, int],
-) -> tf.Tensor:
-    """``count`` views of each image, each drawn by itself from the numbers of ``key``."""
+    key: tuple[int | tf.Tensor, ...] = (seed, step)
+    count = 2
+    if local:
+        config, key, count = replace(config, crop_area=config.local_area), (*key, LOCAL), config.local_views
     draws = _own(uniform(key, (count * lines.shape[0] * share[1], _DRAWS)), count, share)
     columns = iter(tf.unstack(draws, axis=1))
     views = random_resized_crop(config, lines, aspect, size, columns, dtype)

@@ -29,9 +29,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from simclr import agent, experiment
 from simclr.cell import ImpossibleCell
-from simclr.config import Config, resolve, settings
+from simclr.config import Config, settings
 from simclr.errors import InvalidInput, RunFailed, one_line, suggestion
 from simclr.interruption import TERMINATED, exit_when_asked
+from simclr.validation import resolve
 
 FINISHED, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
 

@@ -26,8 +26,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from simclr.config import Config, resolve, settings, typed
+from simclr.config import Config, settings
 from simclr.errors import InvalidInput, one_line
+from simclr.validation import resolve, typed
 
 CONF = Path(__file__).parents[1] / "conf"
 

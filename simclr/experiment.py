@@ -27,7 +27,7 @@ from simclr.cell import (
     skipped_name,
 )
 from simclr.cluster import check_strategy, cluster
-from simclr.config import Config, resolve
+from simclr.config import Config
 from simclr.errors import InvalidInput, RunFailed, StoppedEarly, one_line
 from simclr.files import now
 from simclr.labels import labels_per_class
@@ -36,6 +36,7 @@ from simclr.session import Session
 from simclr.status import PROGRESS
 from simclr.store.explain import HERE, MAKING, state
 from simclr.tracking import Material
+from simclr.validation import resolve
 
 if TYPE_CHECKING:
     from simclr.data import Images

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from simclr import network as networks
-from simclr.augment import line_order, still_view, two_views
+from simclr.augment import line_order, random_views, still_view
 from simclr.cell import View
 from simclr.config import AugmentConfig
 from simclr.data import AnySplit
@@ -68,7 +68,7 @@ def view_pairs(
     pairs: dict[str, list[Features]] = {name: [] for name in layers}
     for number, (pixels, aspect) in enumerate(split.chunks(BATCH)):
         step = tf.constant(number * BATCH, tf.int64)
-        views = two_views(augment, line_order(pixels), tf.constant(aspect), size, seed, step)
+        views = random_views(augment, line_order(pixels), tf.constant(aspect), size, seed, step)
         for name, features in model(views, training=False).items():
             pairs[name].append(features.numpy().reshape(2, len(aspect), -1))
     joined = {name: np.concatenate(parts, axis=1) for name, parts in pairs.items()}
@@ -79,6 +79,6 @@ def example_views(split: AnySplit, augment: AugmentConfig, size: int, seed: int,
     """Pairs of views of the first few images, as the network sees them in training: (M, 2, size, size, C) uint8."""
     count = min(count, len(split.labels))
     pixels, aspect = split.at(np.arange(count))
-    views = two_views(augment, line_order(pixels), tf.constant(aspect), size, seed, tf.constant(0, tf.int64)).numpy()
+    views = random_views(augment, line_order(pixels), tf.constant(aspect), size, seed, tf.constant(0, tf.int64)).numpy()
     pairs = np.clip(views, 0, 1).reshape(2, count, size, size, -1).swapaxes(0, 1)
     return np.rint(pairs * 255).astype(np.uint8)

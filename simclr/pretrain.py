@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from simclr.augment import line_order, local_views, two_views
+from simclr.augment import line_order, random_views
 from simclr.cluster import check_shares
 from simclr.config import AugmentConfig, Config, PretrainConfig
 from simclr.data import AnySplit, StreamedSplit
@@ -95,19 +95,19 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
             return index
         return tf.gather(self.replicas.here(self._lines), index), tf.gather(self.replicas.here(self._aspect), index)
 
-    def views(self, step: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-        """Two views (2N, size, size, C) of the images at the positions ``index`` (N,)."""
-        return self._drawn(two_views, self.size, step, index)
-
-    def _drawn(self, views: Any, size: int, step: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    def views(self, step: tf.Tensor, index: tf.Tensor, *, local: bool = False) -> tf.Tensor:
+        """Two views (2N, size, size, C) of the images at ``index`` (N,); or their local views, of half the side."""
         lines, aspect = self.images_at(index)
         dtype = self.network.get_layer("backbone").compute_dtype
-        return views(self.augment, lines, aspect, size, self.seed, step, dtype, share=self.replicas.share)
+        size, share = self.size // 2 if local else self.size, self.replicas.share
+        return random_views(self.augment, lines, aspect, size, self.seed, step, dtype, local=local, share=share)
 
-    def _with_local_views(self, loss: tf.Tensor, embeddings: tf.Tensor, step: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-        """The mean loss over all anchors, two views and the local ones, which have half the side."""
+    def _with_local_views(
+        self, loss: tf.Tensor, embeddings: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]
+    ) -> tf.Tensor:
+        """The mean loss over all anchors, the two views and the local ones of each image."""
         count = self.augment.local_views
-        views = self._drawn(local_views, self.size // 2, step, index)
+        views = self.views(*batch, local=True)
         # A probe sees whole images: the norms' moving statistics are those of the two views.
         with statistics_kept(self.network):
             local = self.replicas.gathered(self.network(views, training=True), count)
@@ -124,7 +124,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
                 similarity = similarities(embeddings)
                 loss = loss_of(similarity, self.temperature)
                 if self.augment.local_views:
-                    loss = self._with_local_views(loss, embeddings, *batch)
+                    loss = self._with_local_views(loss, embeddings, batch)
                 scaled = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, variables)
         else:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from simclr.config import Config, resolve
+from simclr.config import Config
 from simclr.data import ImageSplit
+from simclr.validation import resolve
 
 collect_ignore = ["benchmarks/torch_program.py"]  # another interpreter's
 

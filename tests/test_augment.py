@@ -17,10 +17,10 @@ from simclr.augment import (
     random_affine,
     random_colour,
     random_resized_crop,
+    random_views,
     resample,
     resampling,
     still_view,
-    two_views,
 )
 from simclr.config import AugmentConfig, Config, Decides, decisive
 
@@ -53,7 +53,7 @@ def views(
     config: AugmentConfig, images: np.ndarray, size: int = 16, seed: int = 0, step: int = 0, **more
 ) -> np.ndarray:
     aspect = tf.fill((len(images),), 1.5)
-    found = two_views(config, line_order(images), aspect, size, seed, tf.constant(step, tf.int64), **more)
+    found = random_views(config, line_order(images), aspect, size, seed, tf.constant(step, tf.int64), **more)
     return tf.cast(found, tf.float32).numpy()
 
 
@@ -106,7 +106,7 @@ def test_views_are_the_same_under_xla(config):
     lines, aspect = line_order(pictures()), tf.fill((6,), 1.5)
 
     def made(step: tf.Tensor) -> tf.Tensor:
-        return two_views(config, lines, aspect, 16, 0, step)
+        return random_views(config, lines, aspect, 16, 0, step)
 
     compiled = tf.function(made, jit_compile=True)(tf.constant(5, tf.int64)).numpy()
     assert compiled == pytest.approx(made(tf.constant(5, tf.int64)).numpy(), abs=1e-5)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from omegaconf.errors import OmegaConfBaseException
 
 from simclr.compose import Composer
-from simclr.config import resolve
 from simclr.errors import InvalidInput
+from simclr.validation import resolve
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = {

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from simclr.config import Config, Decides, Range, resolve, settings
+from simclr.config import Config, Decides, Range, settings
 from simclr.errors import InvalidInput
+from simclr.validation import resolve
 
 CONF = Path(__file__).parents[1] / "conf"
 OPTIONS = sorted(f"{file.parent.name}={file.stem}" for file in CONF.glob("*/*.yaml") if file.stem != "folder")

@@ -22,7 +22,7 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from simclr import agent, tracking
 from simclr.cell import describe
-from simclr.config import resolve
+from simclr.validation import resolve
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 with initialize_config_dir(CONF, version_base="1.3"):

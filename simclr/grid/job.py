@@ -19,9 +19,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from simclr import experiment, result
-from simclr.config import Config, resolve
+from simclr.config import Config
 from simclr.errors import InvalidInput, RunFailed, StoppedEarly, one_line
 from simclr.interruption import ask_to_stop, at_once, exit_when_asked
+from simclr.validation import resolve
 
 log = logging.getLogger(__name__)
 

@@ -19,12 +19,12 @@ from rich.console import Console
 from simclr import machine, result
 from simclr.command import without_hydra
 from simclr.compose import Composer
-from simclr.config import typed
 from simclr.errors import InvalidInput, RunFailed, one_line
 from simclr.grid.job import STOPPED_EARLY, TrialOf
 from simclr.grid.prepare import Grid, expected, prepare
 from simclr.grid.run import run
 from simclr.grid.table import print_plan
+from simclr.validation import typed
 
 log = logging.getLogger(__name__)
 

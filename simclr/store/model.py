@@ -7,9 +7,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from simclr.config import Config, resolve
+from simclr.config import Config
 from simclr.files import Damaged
 from simclr.store.pretraining import CONFIG, Pretraining
+from simclr.validation import resolve
 
 
 def recipe(folder: Path) -> Config:

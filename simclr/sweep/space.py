@@ -14,9 +14,10 @@ from hydra.core.override_parser.types import Quote, QuotedString, Transformer
 from hydra.errors import HydraException
 
 from simclr.compose import CONF
-from simclr.config import Config, settings, validate_one
+from simclr.config import Config, settings
 from simclr.errors import InvalidInput, suggestion
 from simclr.sweep.distribution import Categorical, Constant, Distribution, ends, is_whole, values
+from simclr.validation import validate_one
 
 METHODS = ("grid", "random", "bayes")
 

@@ -1,10 +1,11 @@
-"""A pretraining in a process of its own, so that its peak memory is its own as well."""
+"""What is measured in a process of its own, so that its peak memory is its own as well."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 
 PRETRAINING = """
 import sys
@@ -25,13 +26,20 @@ def pretraining(images: int, side: int, *overrides: str) -> tuple[float, float]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     printed = process.stdout.read().split()
-    peak = ended(process)
-    return float(printed[-1]), peak
+    return float(printed[-1]), ended(process).peak
 
 
-def ended(process: subprocess.Popen[str]) -> float:
-    """Wait for a process that ends well: GiB at its peak."""
+@dataclass(frozen=True)
+class Usage:
+    """What a process took: GiB at its peak, and seconds of processor time."""
+
+    peak: float
+    processor: float
+
+
+def ended(process: subprocess.Popen[str], *, stopped: bool = False) -> Usage:
+    """Wait for the end of a process, which has to be a good one unless it was ``stopped``: what it took."""
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, process.args
-    return used.ru_maxrss / 2**20
+    assert stopped or process.returncode == 0, process.args
+    return Usage(used.ru_maxrss / 2**20, used.ru_utime + used.ru_stime)

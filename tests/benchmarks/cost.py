@@ -50,16 +50,10 @@ def measure() -> Iterator[tuple[str, str]]:
 
 def _point(series: str, value: int) -> tuple[float, float]:
     """Seconds of training and GiB at the peak."""
-    images, epochs, batch, width = (
-        {"images": IMAGES, "epochs": EPOCHS, "batch": BATCH, "width": WIDTH} | {series: value}
-    ).values()
-    return pretraining(
-        images,
-        32,
-        f"pretrain.epochs={epochs}",
-        f"pretrain.batch_size={batch}",
-        f"encoder.widths=[{width},{2 * width},{4 * width},{8 * width}]",
-    )
+    at = {"images": IMAGES, "epochs": EPOCHS, "batch": BATCH, "width": WIDTH} | {series: value}
+    widths = [at["width"] * times for times in (1, 2, 4, 8)]
+    overrides = (f"pretrain.epochs={at['epochs']}", f"pretrain.batch_size={at['batch']}", f"encoder.widths={widths}")
+    return pretraining(at["images"], 32, *overrides)
 
 
 def _cells(counts: list[int]) -> tuple[list[float], list[float]]:
@@ -80,7 +74,7 @@ def _cells(counts: list[int]) -> tuple[list[float], list[float]]:
                 stderr=subprocess.DEVNULL,
                 text=True,
             )
-            memory.append(ended(process))
+            memory.append(ended(process).peak)
             seconds.append(time.perf_counter() - begun)
     return seconds, memory
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from simclr.status import PROGRESS, statuses
+from tests.benchmarks.alone import ended
 
 RUN = Path(__file__).parents[2] / "run.py"
 NINE = ("head=zero_relu,one_relu,two_relu", "probe.layer=-2,-4,-6", "tracking.mode=disabled")
@@ -68,10 +68,7 @@ def measure(rounds: int = 3) -> Iterator[tuple[str, str]]:
             )
             assert planner.stdout is not None
             seconds = float(planner.stdout.read())
-            _, status, used = os.wait4(planner.pid, 0)
-            planner.returncode = os.waitstatus_to_exitcode(status)
-            assert planner.returncode == 0
-            yield f"planning {count:,} cells", f"{seconds:.1f} s, {used.ru_maxrss / 2**20:.2f} GiB"
+            yield f"planning {count:,} cells", f"{seconds:.1f} s, {ended(planner).peak:.2f} GiB"
     with tempfile.TemporaryDirectory() as root:
         for number in range(1_000):
             folder = Path(root) / "results" / f"{number:04}"

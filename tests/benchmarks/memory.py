@@ -20,8 +20,8 @@ def measure() -> Iterator[tuple[str, str]]:
     for data in ["data=digits", *(["experiment=imagenet5"] if real_images() else [])]:
         with tempfile.TemporaryDirectory() as root:
             command = [sys.executable, str(RUN), data, f"root={root}", "pretrain.epochs=20"]
-            peak = ended(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True))
-        yield f"{data}, peak", f"{peak:.2f} GiB"
+            used = ended(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True))
+        yield f"{data}, peak", f"{used.peak:.2f} GiB"
     images = SMALLEST * max(TIMES)
     for times in TIMES:
         batch = SMALLEST * times

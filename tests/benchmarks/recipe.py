@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-from simclr.config import Config, resolve
+from simclr.config import Config
 from simclr.data import ImageSplit
+from simclr.validation import resolve
 
 CONF = Path(__file__).parents[2] / "conf"
 

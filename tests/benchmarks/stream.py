@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.benchmarks.alone import ended
 from tests.benchmarks.recipe import compose_config, recipe
 from tests.real_set import real_images
 
@@ -81,9 +82,7 @@ def _run(data: Path, root: Path) -> tuple[float, float]:
     time.sleep(SECONDS)
     run.send_signal(signal.SIGTERM)
     run.stderr.close()
-    _, status, used = os.wait4(run.pid, 0)
-    run.returncode = os.waitstatus_to_exitcode(status)
-    return float(first[1]) - begun, used.ru_maxrss / 2**20
+    return float(first[1]) - begun, ended(run, stopped=True).peak
 
 
 def _input_rate(data: Path, side: int) -> float:
