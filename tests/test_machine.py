@@ -50,9 +50,22 @@ def test_only_visible_gpus_count(nvidia, monkeypatch, visible, count):
 def test_without_a_gpu_precision_follows_the_cpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     machine.gpu_capabilities.cache_clear()
-    expected = "mixed_bfloat16" if machine.cpu_has_bfloat16() else "float32"
+    expected = "mixed_bfloat16" if machine.cpu_gains_from_bfloat16() else "float32"
     assert machine.resolve_precision("auto") == expected
     machine.gpu_capabilities.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "gains"),
+    [
+        ("AuthenticAMD", "avx512f avx512_bf16", True),
+        ("GenuineIntel", "avx512f avx512_bf16 amx_bf16 amx_tile", True),
+        ("GenuineIntel", "avx512f avx512_bf16", False),
+        ("AuthenticAMD", "avx2", False),
+    ],
+)
+def test_bfloat16_is_chosen_only_on_cpus_that_are_faster_in_it(vendor, flags, gains):
+    assert machine.gains_from_bfloat16(f"vendor_id\t: {vendor}\nflags\t\t: fpu {flags} sse2\n") is gains
 
 
 @pytest.mark.parametrize("asked", ["float32", "mixed_bfloat16", "mixed_float16"])
