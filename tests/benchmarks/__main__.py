@@ -8,7 +8,20 @@ from rich.console import Console
 from rich.table import Table
 
 from simclr import machine
-from tests.benchmarks import cost, grid, memory, monitor, programs, report, reuse, shares, start, step, stream
+from tests.benchmarks import (
+    cost,
+    grid,
+    memory,
+    monitor,
+    precision,
+    programs,
+    report,
+    reuse,
+    shares,
+    start,
+    step,
+    stream,
+)
 
 # Memory first: a child's peak counts what its parent held when it was forked.
 BENCHMARKS = {
@@ -23,6 +36,7 @@ BENCHMARKS = {
     "grid": grid.measure,
     "report": report.measure,
     "cost": cost.measure,
+    "precision": precision.measure,
 }
 
 
