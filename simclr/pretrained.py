@@ -149,6 +149,7 @@ def _pretrain(
     def save(state: Checkpoint) -> None:
         claim.check()
         state.save(place / store.CHECKPOINT)
+        claim.tell(cell=cell.name, epoch=len(state.history), epochs=settings.epochs)  # the last word, if it stops here
         log.debug("saved at step %d", state.step)
 
     def tell(**facts: Any) -> None:

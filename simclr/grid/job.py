@@ -11,6 +11,7 @@ import platform
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,9 +83,22 @@ def run_job(path: Path) -> None:
         with _stopping_with_the_grid(stop):
             _run_cells(path, job)
     except (KeyboardInterrupt, SystemExit):
-        if not stop.exists():
+        if not _is_told_soon(stop):
             raise
         log.info("stopped with its grid")
+
+
+def _is_told_soon(stop: Path, seconds: float = 5.0) -> bool:
+    """Whether the grid is to end, of which its own process tells a moment after the signal that reached them all.
+
+    A launcher takes an interrupted job for its own end, and kills the others before they have saved what they have.
+    """
+    end = time.monotonic() + seconds
+    while not stop.exists():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _run_cells(path: Path, job: dict[str, Any]) -> None:
