@@ -146,15 +146,15 @@ def _pretrain(
         log.info("going on from epoch %.4g, where it was stopped", start.step / steps)
     began = now()
 
-    def save(state: Checkpoint) -> None:
-        claim.check()
-        state.save(place / store.CHECKPOINT)
-        claim.tell(cell=cell.name, epoch=len(state.history), epochs=settings.epochs)  # the last word, if it stops here
-        log.debug("saved at step %d", state.step)
-
     def tell(**facts: Any) -> None:
         claim.tell(cell=cell.name, **facts)
         session.tell(**facts)
+
+    def save(state: Checkpoint) -> None:
+        claim.check()
+        state.save(place / store.CHECKPOINT)
+        tell(epoch=len(state.history), epochs=settings.epochs)  # the last word, if it stops here
+        log.debug("saved at step %d", state.step)
 
     bar = progress.progress_callback(settings.epochs, steps, settings.batch_size)
     watching = [

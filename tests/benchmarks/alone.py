@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
+from pathlib import Path
+
+RUN = (sys.executable, str(Path(__file__).parents[2] / "run.py"))
+"""The command whose runs are measured, without its overrides."""
 
 PRETRAINING = """
 import sys
@@ -27,6 +32,13 @@ def pretraining(images: int, side: int, *overrides: str) -> tuple[float, float]:
     assert process.stdout is not None
     printed = process.stdout.read().split()
     return float(printed[-1]), ended(process).peak
+
+
+def seconds_of_run(*overrides: str) -> float:
+    """How long ``run.py`` took with these overrides, which has to end well."""
+    begun = time.perf_counter()
+    subprocess.run([*RUN, *overrides], capture_output=True, check=True)
+    return time.perf_counter() - begun
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.alone import ended, pretraining
-
-RUN = Path(__file__).parents[2] / "run.py"
+from tests.benchmarks.alone import RUN, ended, pretraining
 
 IMAGES, EPOCHS, BATCH, WIDTH = 1024, 4, 128, 16
 SERIES: dict[str, tuple[tuple[int, ...], str]] = {
@@ -62,7 +59,7 @@ def _cells(counts: list[int]) -> tuple[list[float], list[float]]:
 
     seconds, memory = [], []
     with tempfile.TemporaryDirectory() as root:
-        common = [sys.executable, str(RUN), "-m", "pretrain.epochs=2", "tracking.mode=disabled", f"root={root}"]
+        common = [*RUN, "-m", "pretrain.epochs=2", "tracking.mode=disabled", f"root={root}"]
         subprocess.run([*common, "probe.layer=encoder"], check=True, capture_output=True)
         for count in counts:
             layers = ",".join(["encoder", "relu_1", "relu_2"][: min(count, 3)])

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from simclr.status import PROGRESS, statuses
-from tests.benchmarks.alone import ended
+from tests.benchmarks.alone import ended, seconds_of_run
 
-RUN = Path(__file__).parents[2] / "run.py"
 NINE = ("head=zero_relu,one_relu,two_relu", "probe.layer=-2,-4,-6", "tracking.mode=disabled")
 TWO_WORKERS = ("launch=local", "hydra.launcher.n_jobs=2")
 TINY = ("pretrain.epochs=1", "encoder.widths=[8,12]", "encoder.blocks=[1,1]", "probe.subsets=2")
@@ -43,19 +42,19 @@ def measure(rounds: int = 3) -> Iterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as alone, tempfile.TemporaryDirectory() as together:
         ideal = _ideal(Path(alone))
         begun = time.time()
-        _run("-m", *NINE, *TWO_WORKERS, f"root={together}")
+        seconds_of_run("-m", *NINE, *TWO_WORKERS, f"root={together}")
         whole = time.time() - begun
         measured = max(end for _, end in _spans(Path(together))) - begun
         yield "nine cells alone, packed on two workers", f"{ideal:.0f} s"
         yield "nine cells with local, until the last result", f"{measured:.0f} s"
         yield "ratio", f"{measured / ideal:.2f}"
         yield "ratio, with the start and the report", f"{whole / ideal:.2f}"
-        again = [_run("-m", *NINE, *TWO_WORKERS, f"root={together}") for _ in range(rounds)]
+        again = [seconds_of_run("-m", *NINE, *TWO_WORKERS, f"root={together}") for _ in range(rounds)]
         yield "a finished grid again", f"{statistics.median(again):.1f} s"
     for launch in (("launch=serial",), TWO_WORKERS):
         with tempfile.TemporaryDirectory() as root:
             cells = ("seed=0,1,2,3,4,5", "probe.layer=encoder,relu_1", *TINY, "tracking.mode=disabled")
-            _run("-m", *cells, *launch, f"root={root}")
+            seconds_of_run("-m", *cells, *launch, f"root={root}")
             gaps = list(_gaps(_spans(Path(root))))
             yield (
                 f"between a cell and the next, {launch[0]}",
@@ -85,7 +84,7 @@ def _ideal(root: Path) -> float:
     A pretraining and its probes are one piece; the pieces are packed on two workers, the longest first.
     """
     pieces: dict[str, float] = {}
-    _run("-m", *NINE, "pretrain.threads=1", f"root={root}")
+    seconds_of_run("-m", *NINE, "pretrain.threads=1", f"root={root}")
     for record in _records(root):
         if record["status"] == "finished":
             key = record["pretraining"]["key"]
@@ -121,9 +120,3 @@ def _gaps(spans: list[tuple[float, float]]) -> Iterator[float]:
 def _records(root: Path) -> Iterator[dict[str, Any]]:
     for path in root.glob("results/*/result.json"):
         yield json.loads(path.read_bytes())
-
-
-def _run(*arguments: str) -> float:
-    begun = time.perf_counter()
-    subprocess.run([sys.executable, str(RUN), *arguments], capture_output=True, check=True)
-    return time.perf_counter() - begun

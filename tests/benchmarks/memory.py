@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
-from tests.benchmarks.alone import ended, pretraining
+from tests.benchmarks.alone import RUN, ended, pretraining
 from tests.real_set import real_images
 
-RUN = Path(__file__).parents[2] / "run.py"
 SMALLEST, TIMES = 64, (1, 4, 16)
 
 
@@ -19,7 +16,7 @@ def measure() -> Iterator[tuple[str, str]]:
     """Of a short run of ``digits`` and, where it is at hand, ``imagenet5``; then of larger and larger batches."""
     for data in ["data=digits", *(["experiment=imagenet5"] if real_images() else [])]:
         with tempfile.TemporaryDirectory() as root:
-            command = [sys.executable, str(RUN), data, f"root={root}", "pretrain.epochs=20"]
+            command = [*RUN, data, f"root={root}", "pretrain.epochs=20"]
             used = ended(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True))
         yield f"{data}, peak", f"{used.peak:.2f} GiB"
     images = SMALLEST * max(TIMES)

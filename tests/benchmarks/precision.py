@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from simclr import result
+from tests.benchmarks.alone import seconds_of_run
 from tests.real_set import real_images
 
-RUN = Path(__file__).parents[2] / "run.py"
 SEEDS = 3
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "digits": ("data=digits",),
@@ -36,8 +33,7 @@ def _accuracies(root: str, overrides: tuple[str, ...]) -> dict[str, list[float]]
     """By precision, then by seed."""
     seeds = ",".join(map(str, range(SEEDS)))
     grid = ["probe.layer=encoder", "pretrain.precision=float32,mixed_bfloat16", f"seed={seeds}", "launch=local"]
-    command = [sys.executable, str(RUN), "-m", *overrides, *grid, "tracking.mode=disabled", f"root={root}"]
-    subprocess.run(command, check=True, capture_output=True)
+    seconds_of_run("-m", *overrides, *grid, "tracking.mode=disabled", f"root={root}")
     cells = result.load(root).sort_values("cell.seed")
     return {
         str(precision): list(rows["probe.test_accuracy.mean"])

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
+from tests.benchmarks.alone import RUN
 from tests.real_set import real_images
-
-RUN = Path(__file__).parents[2] / "run.py"
 
 
 def measure(rounds: int = 3) -> Iterator[tuple[str, str]]:
@@ -22,7 +19,7 @@ def measure(rounds: int = 3) -> Iterator[tuple[str, str]]:
         for start in range(rounds):
             begun = time.time()
             done = subprocess.run(
-                [sys.executable, str(RUN), *data, f"root={root}", "pretrain.epochs=1", "hydra.verbose=simclr.pretrain"],
+                [*RUN, *data, f"root={root}", "pretrain.epochs=1", "hydra.verbose=simclr.pretrain"],
                 capture_output=True,
                 text=True,
                 check=True,

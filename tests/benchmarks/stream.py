@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,11 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.benchmarks.alone import ended
+from tests.benchmarks.alone import RUN, ended
 from tests.benchmarks.recipe import compose_config, recipe
 from tests.real_set import real_images
 
-RUN = Path(__file__).parents[2] / "run.py"
 DISTINCT, SIDE = 300, 256
 SECONDS = 8.0
 """How long each rate is measured."""
@@ -72,7 +70,7 @@ def _run(data: Path, root: Path) -> tuple[float, float]:
     settings = ("data=folder", f"data.root={data}", "data.cache_gib=0", f"root={root}", "tracking.mode=disabled")
     begun = time.time()
     run = subprocess.Popen(
-        [sys.executable, str(RUN), *settings, "pretrain.checkpoint_minutes=1000", "hydra.verbose=simclr.pretrain"],
+        [*RUN, *settings, "pretrain.checkpoint_minutes=1000", "hydra.verbose=simclr.pretrain"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
