@@ -19,7 +19,8 @@ def measure(rounds: int = 3) -> Iterator[tuple[str, str]]:
         for start in range(rounds):
             begun = time.time()
             done = subprocess.run(
-                [*RUN, *data, f"root={root}", "pretrain.epochs=1", "hydra.verbose=simclr.pretrain"],
+                # Another seed each time, or the second start would find the first one's pretraining.
+                [*RUN, *data, f"root={root}", f"seed={start}", "pretrain.epochs=1", "hydra.verbose=simclr.pretrain"],
                 capture_output=True,
                 text=True,
                 check=True,
