@@ -10,6 +10,7 @@ from rich.table import Table
 from simclr import machine
 from tests.benchmarks import (
     cost,
+    curve,
     grid,
     memory,
     monitor,
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "report": report.measure,
     "cost": cost.measure,
     "precision": precision.measure,
+    "curve": curve.measure,
 }
 
 
