@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import signal
 import subprocess
@@ -12,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.terminal import shown
 
 RUN = Path(__file__).parents[1] / "run.py"
 QUICK = ("pretrain.epochs=2", "encoder.widths=[8,12]", "encoder.blocks=[1,1]", "probe.subsets=2")
@@ -161,16 +161,6 @@ def test_a_run_that_is_stopped_saves_says_how_to_go_on_and_leaves_no_half_result
 
 
 def test_a_terminal_gets_a_bar(tmp_path):
-    ours, theirs = pty.openpty()
-    command = [sys.executable, str(RUN), *QUICK, "pretrain.epochs=12"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(ours, 65536)
-        except OSError:  # the other end is closed
-            break
-    assert process.wait(timeout=60) == 0
+    seen = shown([sys.executable, str(RUN), *QUICK, "pretrain.epochs=12"], tmp_path)
     for part in (b"pretraining", b"loss", b"accuracy", b"images/s", b"/12", b"\x1b["):
-        assert part in shown
+        assert part in seen

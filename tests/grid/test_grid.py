@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -32,6 +30,7 @@ from tests.grid.processes import (
     training,
     written,
 )
+from tests.terminal import shown
 
 TWO_WORKERS = ("launch=local", "hydra.launcher.n_jobs=2")
 THREE = ["finished"] * 6 + ["skipped"] * 3
@@ -304,20 +303,11 @@ def test_after_the_death_of_the_parent_its_workers_end_their_jobs_and_nothing_is
 
 @pytest.mark.slow
 def test_a_terminal_gets_a_live_table_and_no_other_lines(finished, tmp_path):
-    ours, theirs = pty.openpty()
     command = [sys.executable, *RUN, "head=two_relu,one_relu", "probe.layer=encoder", *TINY, "probe.label_fraction=0.3"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(ours, 65536)
-        except OSError:  # the other end is closed
-            break
-    assert process.wait(timeout=60) == 0
+    seen = shown(command, tmp_path)
     for part in (b"cell", b"state", b"epoch", b"accuracy", b"worker", b"\x1b[", b"planned", b"probes"):
-        assert part in shown
-    assert b"reusing pretraining" not in shown
+        assert part in seen
+    assert b"reusing pretraining" not in seen
     assert statuses(finished).count("finished") == 8
 
 
