@@ -18,6 +18,7 @@ from simclr.data import AnySplit
 from simclr.errors import RunFailed
 from simclr.features import eye
 from simclr.network import representations
+from simclr.pace import Pace
 from simclr.probe import WeightedNeighbours
 
 log = logging.getLogger(__name__)
@@ -177,20 +178,20 @@ class ShowHistory(keras.callbacks.Callback):  # type: ignore[misc]
 class TellProgress(keras.callbacks.Callback):  # type: ignore[misc]
     """Tells at the end of an epoch, at most every few seconds, how far the run is and how long it will take."""
 
-    def __init__(self, tell: Callable[..., None], epochs: int, seconds: float = 2.0) -> None:
+    def __init__(self, tell: Callable[..., None], pace: Pace, seconds: float = 2.0) -> None:
         super().__init__()
-        self._tell, self._epochs, self._every = tell, epochs, seconds
-        self._begun, self._first, self._told = time.monotonic(), -1, 0.0
+        self._tell, self._pace, self._every = tell, pace, seconds
+        self._begun, self._told = False, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if self._first < 0:
-            self._begun, self._first = time.monotonic(), epoch
-            self._tell(epoch=epoch, epochs=self._epochs)
+        if not self._begun:
+            self._begun = True
+            self._tell(epoch=epoch, epochs=self._pace.epochs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         now = time.monotonic()
         if now - self._told >= self._every:
             self._told = now
-            left = (now - self._begun) / (epoch + 1 - self._first) * (self._epochs - epoch - 1)
             facts = {name: (logs or {}).get(name) for name in ("loss", "contrastive_accuracy")}
-            self._tell(epoch=epoch + 1, epochs=self._epochs, seconds_left=round(left, 1), **facts)
+            left = round(self._pace.seconds_left, 1)
+            self._tell(epoch=epoch + 1, epochs=self._pace.epochs, seconds_left=left, **facts)

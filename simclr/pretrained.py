@@ -132,7 +132,8 @@ def _pretrain(
     """Pretrain with everything that watches, from where an earlier attempt was stopped, and keep what came of it."""
     from simclr import callbacks, progress
     from simclr.network import variables_by_name
-    from simclr.pretrain import pretrain
+    from simclr.pace import Pace
+    from simclr.pretrain import pretrain, stages
     from simclr.resume import Saving
 
     config = cell.config
@@ -156,8 +157,10 @@ def _pretrain(
         tell(epoch=len(state.history), epochs=settings.epochs)  # the last word, if it stops here
         log.debug("saved at step %d", state.step)
 
-    bar = progress.progress_callback(settings.epochs, steps, settings.batch_size)
+    pace = Pace(list(stages(settings)), steps, settings.batch_size)
+    bar = progress.progress_callback(pace)
     watching = [
+        pace,
         callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision),
         callbacks.WarnOfCollapse(),
         callbacks.EpochFacts(settings.batch_size),
@@ -169,7 +172,7 @@ def _pretrain(
         )
     watching += [
         callbacks.HistoryFile(place / store.HISTORY, start.history if start else ()),
-        callbacks.TellProgress(tell, settings.epochs),
+        callbacks.TellProgress(tell, pace),
         callbacks.ShowHistory(session.watchers, start.history if start else ()),
         bar,
     ]
