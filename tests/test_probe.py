@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import softmax
+from sklearn.metrics import log_loss
 
 from simclr.config import ProbeConfig
 from simclr.labels import stratified_subsets
@@ -16,6 +20,7 @@ from simclr.probe import (
     evaluate,
     label_subsets,
     linear_classifier,
+    loss_at_best_sharpness,
 )
 
 PROBES = [LogisticRegression((0.01, 0.1, 1.0)), WeightedNeighbours((1, 5))]
@@ -100,12 +105,37 @@ def test_more_neighbours_than_images_are_all_of_them():
 
 
 def test_strength_is_chosen_inside_the_subset():
-    """Pure noise in many dimensions: the strongest regularisation has the least log loss."""
+    """Pure noise in many dimensions: the strongest penalty has the least loss."""
     generator = np.random.default_rng(0)
     features, labels = generator.standard_normal((60, 100)).astype(np.float32), np.arange(60) % 2
     chosen = LogisticRegression((1e-4, 10.0))(features, labels, features, labels, 0)
     strongest = LogisticRegression((1e-4,))(features, labels, features, labels, 0)
     assert (chosen.train == strongest.train).all()
+
+
+@given(st.integers(0, 1000), st.floats(0.2, 5))
+def test_the_loss_at_the_best_sharpness_does_not_mind_how_sharp_the_chances_are(seed, sharpness):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 3, 60)
+    chances = softmax(generator.standard_normal((60, 3)) + np.eye(3)[labels], axis=1)
+    sharper = softmax(sharpness * np.log(chances), axis=1)
+    loss = loss_at_best_sharpness(chances, labels)
+    assert loss == pytest.approx(loss_at_best_sharpness(sharper, labels), abs=1e-4)
+    assert loss <= log_loss(labels, chances) + 1e-6
+
+
+def test_a_strong_penalty_is_chosen_where_it_is_more_accurate_though_its_chances_are_timid():
+    """Few examples and many noisy copies of one signal: the plain log loss would take the weaker penalty."""
+    generator = np.random.default_rng(3)
+    labels = np.arange(2000) % 2
+    signal = 1.5 * (2 * labels - 1)[:, None] + generator.standard_normal((2000, 1))
+    features = (signal + 4 * generator.standard_normal((2000, 100))).astype(np.float32)
+    chosen, weak, strong = (
+        LogisticRegression(strengths)(features[:80], labels[:80], features, labels, 0).test
+        for strengths in ((1e-3, 1.0), (1.0,), (1e-3,))
+    )
+    assert np.mean(strong == labels) > np.mean(weak == labels) + 0.03
+    assert (chosen == strong).all()
 
 
 def test_a_record_sums_the_confusion_of_all_subsets_and_keeps_one_value_for_each():
