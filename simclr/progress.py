@@ -6,7 +6,6 @@ import logging
 import math
 import sys
 import time
-from datetime import timedelta
 from typing import Any
 
 import keras
@@ -97,4 +96,6 @@ def _facts(epoch: int, logs: dict[str, float], pace: Pace) -> str:
     ]
     if math.isfinite(monitored := logs.get("monitor/knn_accuracy", math.nan)):
         parts.append(f"knn {monitored:.3f}")
-    return "  ".join([*parts, f"{pace.speed:,.0f} images/s", f"{timedelta(seconds=round(pace.seconds_left))} left"])
+    minutes, seconds = divmod(round(pace.seconds_left), 60)
+    left = f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d} left"
+    return "  ".join([*parts, f"{pace.speed:,.0f} images/s", left])

@@ -28,7 +28,7 @@ def test_without_a_terminal_progress_is_lines_now_and_then_and_at_the_end(caplog
     assert told[0].startswith("epoch 1/50  loss 3.000  accuracy 0.500")
     assert told[-1].startswith("epoch 50/50")
     assert "images/s" in told[-1]
-    assert told[-1].endswith("0:00:00 left")
+    assert told[-1].endswith("00:00:00 left")
     assert "knn" not in told[-1]
 
 
