@@ -48,7 +48,7 @@ def show(report: Report, console: Console) -> None:
         for sentence in answer.sentences:
             console.print(f"  {sentence}", markup=False)
     if report.table is not None:
-        console.print(terminal(report.table, console.width))
+        console.print("", terminal(report.table, console.width), "", sep="\n")
         for note in report.table.notes:
             console.print(note, markup=False, style="dim")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
@@ -24,8 +25,8 @@ NOTE = (
     "the joint distribution of all means."
 )
 ABSENT = "\u2013"
-MOST_ROWS = 40
-"""On a terminal."""
+MOST_ROWS, GAP = 40, 3
+"""On a terminal: rows, and the spaces between two columns."""
 SUPERVISED = {"supervised_subset": "supervised, same labels", "supervised_all": "supervised, all labels"}
 
 
@@ -118,25 +119,34 @@ def terminal(table: Table, width: int) -> RichTable:
     missing = [column.heading for place, column in enumerate(table.columns) if place not in kept]
     more = [f"the first {MOST_ROWS} of {len(table.rows)} groups"] if len(table.rows) > MOST_ROWS else []
     more += [f"{', '.join(missing)}: in table.md and on the page"] if missing else []
-    rich = RichTable(box=SIMPLE_HEAD, caption="; ".join(more) or None, caption_justify="left")
+    rich = RichTable(
+        box=SIMPLE_HEAD, show_edge=False, pad_edge=False, caption="; ".join(more) or None, caption_justify="left"
+    )
     for place in kept:
         column = table.columns[place]
-        rich.add_column(column.heading, justify="right" if column.numeric else "left", no_wrap=True)
+        justify: Literal["left", "right"] = "right" if column.numeric else "left"
+        rich.add_column(_broken(column.heading), justify=justify, overflow="fold")
     for row in table.rows[:MOST_ROWS]:
         rich.add_row(*(Text(row[place].text) for place in kept))
     return rich
 
 
+def _broken(heading: str) -> str:
+    """A heading on several short lines: what stands below it decides how wide its column is."""
+    return re.sub(r" |(?<=[._])", "\n", heading)
+
+
 def _left_out(table: Table, width: int) -> list[str]:
     """The headings that a terminal can do without, as many as are needed."""
     widths = {
-        column.heading: max([len(column.heading), *(len(row[place].text) for row in table.rows[:MOST_ROWS])]) + 3
+        column.heading: GAP
+        + max(map(len, [*_broken(column.heading).splitlines(), *(row[place].text for row in table.rows[:MOST_ROWS])]))
         for place, column in enumerate(table.columns)
     }
     dispensable = ["documents*", "rank", "seeds", "P(best)", *SUPERVISED.values()]
     left_out: list[str] = []
     for heading in dispensable:
-        if sum(widths.values()) > width and heading in widths:
+        if sum(widths.values()) - GAP > width and heading in widths:
             del widths[heading]
             left_out.append(heading)
     return left_out

@@ -7,7 +7,9 @@ import io
 
 from rich.console import Console
 
+from simclr.report import write
 from simclr.report.table import latex, terminal
+from tests.report.constructed import build, grid
 
 
 def lines(written, name):
@@ -50,3 +52,15 @@ def test_a_narrow_terminal_leaves_columns_out_and_says_so(written):
     assert "documents*" in wide.getvalue()
     assert "table.md" in narrow.getvalue()
     assert all("…" not in text.getvalue() for text in (wide, narrow))
+
+
+def test_a_setting_of_the_grid_has_a_column_that_fits_a_narrow_terminal_whole(tmp_path, without_pictures):
+    cells = [
+        cell for share in (0.1, 1) for cell in grid({("two_relu", "projection"): 0.5}, probe__label_fraction=share)
+    ]
+    narrow = io.StringIO()
+    Console(file=narrow, width=80).print(terminal(write(build(tmp_path, cells)).table, 80))
+    heading, rows = narrow.getvalue().split("─", 1)
+    assert [part in heading for part in ("probe.", "label_", "fraction", "untrained", "pixels")] == [True] * 5
+    assert rows.count("two_relu   projection") == 2
+    assert rows.count("]  ") == 2
