@@ -18,7 +18,7 @@ from tests.real_set import real_images
 
 RUNS: tuple[tuple[str, int, float, int], ...] = (
     ("imagenet5", 32, 1, 3),
-    ("imagenet5", 80, 2.5, 3),
+    ("imagenet5", 80, 2.5, 1),
     ("imagenet5", 235, 7, 1),
     ("imagenet5", 360, 11, 3),
     ("imagenet5_long", 350, 11, 1),
@@ -47,6 +47,7 @@ def _cells(root: str, experiment: str, epochs: int, warmup: float, seeds: range)
     cells = result.load(root)
     mine = (
         (cells["pretraining.epochs"] == epochs)
+        & (cells["cell.head"] == "two_relu")
         & (cells["cell.layer.name"] == "encoder")
         & cells["cell.seed"].isin(seeds)
     )
