@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +18,29 @@ import numpy as np
 from tests.benchmarks.alone import RUN, ended, pretraining
 
 IMAGES, EPOCHS, BATCH, WIDTH = 1024, 4, 128, 16
-SERIES: dict[str, tuple[tuple[int, ...], str]] = {
-    "images": ((1024, 2048, 4096, 8192), "images"),
-    "epochs": ((4, 8, 16, 32), "epochs"),
-    "batch": ((64, 128, 256, 512), "images a batch, the epochs' images being the same"),
-    "width": ((8, 16, 32, 64), "channels of the first stage; work grows with their square"),
+SERIES: dict[str, tuple[int, ...]] = {
+    "images": (1024, 2048, 4096, 8192),
+    "epochs": (4, 8, 16, 32),
+    "batch": (64, 128, 256, 512),
+    "width": (8, 16, 32, 64),
+}
+CELLS = (1, 3, 6, 9)
+AXES = {
+    "images": "training images",
+    "epochs": "epochs",
+    "batch": "images a batch, as many in all",
+    "width": "channels of the first stage",
+    "cells": "cells of a finished pretraining",
 }
 
 
 def measure() -> Iterator[tuple[str, str]]:
     """Seconds and peak memory along each series, and how straight a line of seconds is."""
     found: dict[str, tuple[list[int], list[float], list[float]]] = {}
-    for series, (values, _) in SERIES.items():
-        points = [_point(series, value) for value in values]
-        found[series] = (list(values), [seconds for seconds, _ in points], [memory for _, memory in points])
-    found["cells"] = ([1, 3, 6, 9], *_cells([1, 3, 6, 9]))
+    for series, steps in SERIES.items():
+        points = [_point(series, value) for value in steps]
+        found[series] = (list(steps), [seconds for seconds, _ in points], [memory for _, memory in points])
+    found["cells"] = (list(CELLS), *_cells(CELLS))
     for series, (values, seconds, memory) in found.items():
         times = ", ".join(f"{value}: {each:.1f} s" for value, each in zip(values, seconds, strict=True))
         yield f"{series}, seconds", times
@@ -53,10 +62,8 @@ def _point(series: str, value: int) -> tuple[float, float]:
     return pretraining(at["images"], 32, *overrides)
 
 
-def _cells(counts: list[int]) -> tuple[list[float], list[float]]:
+def _cells(counts: Sequence[int]) -> tuple[list[float], list[float]]:
     """Seconds and peak memory of grids of so many cells of one pretraining that is finished."""
-    import time
-
     seconds, memory = [], []
     with tempfile.TemporaryDirectory() as root:
         common = [*RUN, "-m", "pretrain.epochs=2", "tracking.mode=disabled", f"root={root}"]
@@ -88,13 +95,13 @@ def _draw(found: dict[str, tuple[list[int], list[float], list[float]]], target: 
     from simclr.report.palette import LIGHT
 
     with plt.rc_context(LIGHT.settings()):
-        figure, panels = plt.subplots(2, len(found), figsize=(3.1 * len(found), 5.2), layout="constrained")
+        figure, panels = plt.subplots(2, len(found), figsize=(3.1 * len(found), 5.6), layout="constrained")
         for column, (series, (values, seconds, memory)) in enumerate(found.items()):
             for panel, measured, unit in zip(
                 panels[:, column], (seconds, memory), ("seconds", "peak, GiB"), strict=True
             ):
                 panel.plot(values, measured, marker="o", color=LIGHT.head("two_relu"))
-                panel.set(xlim=(0, None), ylim=(0, max(measured) * 1.15))
+                panel.set(xlim=(0, None), ylim=(0, max(measured) * 1.15), xlabel=AXES[series])
                 panel.set_ylabel(unit if column == 0 else "")
             panels[0, column].set_title(series)
         figure.savefig(target, dpi=110)
