@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
@@ -124,8 +124,7 @@ def terminal(table: Table, width: int) -> RichTable:
     )
     for place in kept:
         column = table.columns[place]
-        justify: Literal["left", "right"] = "right" if column.numeric else "left"
-        rich.add_column(_broken(column.heading), justify=justify, overflow="fold")
+        rich.add_column(_broken(column.heading), justify="right" if column.numeric else "left", overflow="fold")
     for row in table.rows[:MOST_ROWS]:
         rich.add_row(*(Text(row[place].text) for place in kept))
     return rich
@@ -138,11 +137,10 @@ def _broken(heading: str) -> str:
 
 def _left_out(table: Table, width: int) -> list[str]:
     """The headings that a terminal can do without, as many as are needed."""
-    widths = {
-        column.heading: GAP
-        + max(map(len, [*_broken(column.heading).splitlines(), *(row[place].text for row in table.rows[:MOST_ROWS])]))
-        for place, column in enumerate(table.columns)
-    }
+    widths = {}
+    for place, column in enumerate(table.columns):
+        texts = [*_broken(column.heading).splitlines(), *(row[place].text for row in table.rows[:MOST_ROWS])]
+        widths[column.heading] = max(map(len, texts)) + GAP
     dispensable = ["documents*", "rank", "seeds", "P(best)", *SUPERVISED.values()]
     left_out: list[str] = []
     for heading in dispensable:

@@ -36,11 +36,11 @@ AXES = {
 
 def measure() -> Iterator[tuple[str, str]]:
     """Seconds and peak memory along each series, and how straight a line of seconds is."""
-    found: dict[str, tuple[list[int], list[float], list[float]]] = {}
-    for series, steps in SERIES.items():
-        points = [_point(series, value) for value in steps]
-        found[series] = (list(steps), [seconds for seconds, _ in points], [memory for _, memory in points])
-    found["cells"] = (list(CELLS), *_cells(CELLS))
+    found: dict[str, tuple[Sequence[int], list[float], list[float]]] = {}
+    for series, values in SERIES.items():
+        points = [_point(series, value) for value in values]
+        found[series] = (values, [seconds for seconds, _ in points], [memory for _, memory in points])
+    found["cells"] = (CELLS, *_cells(CELLS))
     for series, (values, seconds, memory) in found.items():
         times = ", ".join(f"{value}: {each:.1f} s" for value, each in zip(values, seconds, strict=True))
         yield f"{series}, seconds", times
@@ -83,13 +83,13 @@ def _cells(counts: Sequence[int]) -> tuple[list[float], list[float]]:
     return seconds, memory
 
 
-def _straightness(values: list[int], seconds: list[float]) -> float:
+def _straightness(values: Sequence[int], seconds: list[float]) -> float:
     """The coefficient of determination of the line through the points."""
     line = np.polyval(np.polyfit(values, seconds, 1), values)
     return float(1 - np.var(np.array(seconds) - line) / np.var(seconds))
 
 
-def _draw(found: dict[str, tuple[list[int], list[float], list[float]]], target: Path) -> None:
+def _draw(found: dict[str, tuple[Sequence[int], list[float], list[float]]], target: Path) -> None:
     import matplotlib.pyplot as plt
 
     from simclr.report.palette import LIGHT
