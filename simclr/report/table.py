@@ -115,8 +115,9 @@ def latex(table: Table) -> str:
 
 def terminal(table: Table, width: int) -> RichTable:
     """For rich, the first rows, and as many columns as a terminal of that width has room for."""
-    kept = [place for place, column in enumerate(table.columns) if column.heading not in _left_out(table, width)]
-    missing = [column.heading for place, column in enumerate(table.columns) if place not in kept]
+    left_out = _left_out(table, width)
+    kept = [place for place, column in enumerate(table.columns) if column.heading not in left_out]
+    missing = [column.heading for column in table.columns if column.heading in left_out]
     more = [f"the first {MOST_ROWS} of {len(table.rows)} groups"] if len(table.rows) > MOST_ROWS else []
     more += [f"{', '.join(missing)}: in table.md and on the page"] if missing else []
     rich = RichTable(
