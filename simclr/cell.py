@@ -140,6 +140,8 @@ def pretraining_identity(config: Config, digest: str) -> dict[str, Any]:
     identity["head.hidden"] = config.head.hidden[: RELU_LAYERS[config.head.name]]
     if config.head.name == "none":
         del identity["head.output"]
+    if config.encoder.norm == "group":  # looks at no other image of the batch
+        identity.pop("pretrain.statistics", None)
     return identity
 
 

@@ -108,6 +108,10 @@ class DataConfig:
     image_size: int = setting(MISSING, WEIGHTS, Range(8, 1024, "pixels"))
     # Of the training images, kept out of pretraining; they take the test images' place.
     validation: float = setting(0.0, WEIGHTS, Range(0, 0.5, "share of each class"))
+    # Of each class of the training images, drawn once and for good; the others are not used at all.
+    train_share: float = setting(
+        1.0, WEIGHTS, Range(0, 1, "share of each class", above=True), counts=lambda data: data.train_share != 1
+    )
     # Decoded pixels that take more are not kept, but decoded anew whenever they are looked at.
     cache_gib: float = setting(1.0, NOTHING, Range(0, unit="GiB"))
 
@@ -198,8 +202,14 @@ class PretrainConfig:
     temperature: float = setting(0.2, WEIGHTS, Range(0.01, 100))
     sizes: list[Any] = setting(MISSING, WEIGHTS, unit="[side in pixels, share of the steps]")
     precision: str = setting("auto", WEIGHTS, OneOf(("auto", "float32", "mixed_bfloat16", "mixed_float16")))
+    # Whose mean and variance a batch norm takes: both views' together, or each view's by itself.
+    statistics: str = setting(
+        "together", WEIGHTS, OneOf(("together", "apart")), counts=lambda pretrain: pretrain.statistics != "together"
+    )
     # The loss and its gradient are those of one device with the whole batch; sums in another order change last bits.
     strategy: str = setting("one", NOTHING, OneOf(("one", "mirrored", "multi_worker")))
+    # So many epochs in a row without a difference between images end the run; 0: never.
+    collapse_epochs: int = setting(20, NOTHING, Range(0, 1_000_000, "epochs"))
     monitor_epochs: int = setting(10, NOTHING, Range(0, 1_000_000, "epochs"))
     checkpoint_minutes: float = setting(5.0, NOTHING, Range(0, 100_000, "minutes"))
     checkpoint_epochs: int = setting(0, NOTHING, Range(0, 1_000_000, "epochs"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from simclr.embedding import embed
 from simclr.normalization import statistics_kept
 
 
@@ -15,6 +16,7 @@ def cached_gradients(
     views: tf.Tensor,
     microbatch: int,
     loss_of: Callable[[tf.Tensor], tf.Tensor],
+    statistics: str = "together",
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Embeddings of a batch and the gradients of its loss (GradCache, Gao et al. 2021, arXiv 2101.06983).
 
@@ -33,6 +35,7 @@ def cached_gradients(
         views: (2N, H, W, C), rows i and i + N the two views of image i.
         microbatch: images at a time, a divisor of N.
         loss_of: from embeddings (2N, D) to the scalar that is differentiated.
+        statistics: of a microbatch's views ``together`` or ``apart``, see :func:`simclr.embedding.embed`.
 
     Returns:
         The embeddings (2N, D), and the gradient of each trainable variable.
@@ -45,7 +48,10 @@ def cached_gradients(
 
     with statistics_kept(network):
         embedded = tf.map_fn(
-            lambda chunk: network(chunk, training=True), chunks, parallel_iterations=1, fn_output_signature=tf.float32
+            lambda chunk: embed(network, chunk, statistics),
+            chunks,
+            parallel_iterations=1,
+            fn_output_signature=tf.float32,
         )
     embeddings = _in_order(embedded, microbatch)
     with tf.GradientTape() as tape:
@@ -55,7 +61,7 @@ def cached_gradients(
 
     def add(index: tf.Tensor, sums: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
-            pulled = tf.reduce_sum(network(chunks[index], training=True) * pulls[index])
+            pulled = tf.reduce_sum(embed(network, chunks[index], statistics) * pulls[index])
         return index + 1, [total + part for total, part in zip(sums, tape.gradient(pulled, variables), strict=True)]
 
     zeros = [tf.zeros(variable.shape, variable.dtype) for variable in variables]

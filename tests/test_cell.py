@@ -68,7 +68,7 @@ def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
         (["optimizer=lars"], set()),
         (["optimizer.schedule=constant"], {"optimizer.decay_steps"}),
         (["encoder=small_cnn"], {"encoder.stem", "encoder.shortcut"}),
-        (["encoder=small_resnet", "encoder.norm=group"], {"encoder.norm_momentum"}),
+        (["encoder=small_resnet", "encoder.norm=group"], {"encoder.norm_momentum", "pretrain.statistics"}),
         (["encoder=resnet50"], {"encoder.stem", "encoder.shortcut", "encoder.norm_momentum"}),
         (["augment.jitter=0"], {f"augment.{name}" for name in ("brightness", "contrast", "saturation", "hue")}),
         (["augment.local_views=0"], {"augment.local_area"}),

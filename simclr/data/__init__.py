@@ -14,11 +14,12 @@ from simclr.data.content import digest
 from simclr.data.images import AnySplit, Images, ImageSplit, load
 from simclr.data.listing import Catalogue, Split
 from simclr.data.sources import catalogue, reference
-from simclr.data.stream import StreamedSplit, gib
+from simclr.data.stream import Chunk, StreamedSplit, gib
 
 __all__ = [
     "AnySplit",
     "Catalogue",
+    "Chunk",
     "ImageSplit",
     "Images",
     "Split",

@@ -65,7 +65,9 @@ def of_part(catalogue: Catalogue, whole: str) -> str:
     """The digest of a catalogue, from that of what it was taken from."""
     if catalogue.whole is None:
         return whole
-    return hashlib.sha256(f"{whole} validation {catalogue.validation!r}".encode()).hexdigest()
+    parts = [f"validation {catalogue.validation!r}"] if catalogue.validation else []
+    parts += [f"share {catalogue.share!r}"] if catalogue.share < 1 else []
+    return hashlib.sha256(" ".join([whole, *parts]).encode()).hexdigest()
 
 
 def file_digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:

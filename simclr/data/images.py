@@ -19,7 +19,7 @@ from simclr.data.progress import Report
 from simclr.data.provision import obtain
 from simclr.data.sources import catalogue
 from simclr.data.stream import Chunk, StreamedSplit, gib, quiet_for_good
-from simclr.data.validation import chosen
+from simclr.data.validation import positions
 from simclr.errors import InvalidInput, RunFailed
 
 LOG = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ def _digits(found: Catalogue, side: int, cache: Path) -> Images:
         return ImageSplit(*arrays, ())
 
     train, test = np.flatnonzero(~bundled.is_test), np.flatnonzero(bundled.is_test)
-    if found.validation:
-        members = chosen(bundled.labels[train], found.validation)
-        train, test = train[~members], train[members]
+    if found.whole is not None:
+        kept, held_out = positions(bundled.labels[train], found.validation, found.share)
+        train, test = train[kept], train[held_out] if found.validation else test
     return Images(found.classes, digest(found, cache), split(train), split(test))

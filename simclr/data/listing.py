@@ -58,6 +58,7 @@ class Catalogue:
         root: absolute folder that the paths are relative to; None where there is none.
         needs_download: the images are not on this machine yet; counts and labels are known all the same.
         validation: the share of the training images that stands in for the test's, see :mod:`simclr.data.validation`.
+        share: of the training images that is trained with, likewise.
         whole: what it was taken from, where that is so.
     """
 
@@ -69,6 +70,7 @@ class Catalogue:
     root: Path | None = None
     needs_download: bool = False
     validation: float = 0.0
+    share: float = 1.0
     whole: Catalogue | None = None
 
     @property

@@ -9,18 +9,19 @@ import numpy as np
 from simclr.config import DataConfig
 from simclr.data import digits, imagenet5
 from simclr.data.listing import LAYOUT, Catalogue, list_folder
-from simclr.data.validation import held_out
+from simclr.data.validation import taken
 from simclr.errors import InvalidInput
 
 
 def catalogue(config: DataConfig, cache: Path) -> Catalogue:
-    """What the configured data are, found by listing only, with ``data.validation`` in place of the test images.
+    """What the configured data are, found by listing only; ``data.validation`` and ``data.train_share`` of them.
 
     Raises:
         InvalidInput: in one line, the folder, class or file that is missing or wrong.
     """
     whole = whole_catalogue(config, cache)
-    return held_out(whole, config.validation) if config.validation else whole
+    part = config.validation or config.train_share < 1
+    return taken(whole, config.validation, config.train_share) if part else whole
 
 
 def whole_catalogue(config: DataConfig, cache: Path) -> Catalogue:

@@ -1,4 +1,7 @@
-"""Training images kept out of pretraining and asked in place of the test's, so that settings are chosen without it."""
+"""A part of the images: training images kept out and asked in place of the test's, or fewer to train with.
+
+Settings are chosen without the test images when some of the training images take their place.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +13,37 @@ from numpy.typing import NDArray
 from simclr.data.listing import Catalogue, Split
 from simclr.data.partition import part_of_each_class
 
-SEED = 1250
+SEED, SHARE_SEED = 1250, 500
 
 
-def held_out(whole: Catalogue, share: float) -> Catalogue:
-    """A catalogue of training images alone: most are trained on, the rest takes the test's place.
+def taken(whole: Catalogue, validation: float, share: float) -> Catalogue:
+    """A part of a catalogue.
 
     Args:
         whole: what there is.
-        share: of each class, rounded, one at least; more than 0.
+        validation: of each training class, rounded, one image at least, that stands in the test's place; 0: none.
+        share: of each training class, of what is left of it, rounded, one image at least, that is trained with.
     """
-    members = chosen(whole.train.labels, share)
+    train, test = positions(whole.train.labels, validation, share)
     return replace(
         whole,
-        train=_part(whole.train, ~members),
-        test=_part(whole.train, members),
-        validation=share,
+        train=_part(whole.train, train),
+        test=_part(whole.train, test) if validation else whole.test,
+        validation=validation,
+        share=share,
         whole=whole,
     )
 
 
-def chosen(labels: NDArray[np.int32], share: float) -> NDArray[np.bool_]:
-    """Which of the training images (N,) are held out."""
-    return part_of_each_class(labels, share, SEED)
+def positions(labels: NDArray[np.int32], validation: float, share: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Which of the training images (N,) are trained with, and which are held out."""
+    held_out = part_of_each_class(labels, validation, SEED) if validation else np.zeros(len(labels), bool)
+    left = np.flatnonzero(~held_out)
+    if share < 1:
+        left = left[part_of_each_class(labels[left], share, SHARE_SEED)]
+    return left, np.flatnonzero(held_out)
 
 
-def _part(split: Split, members: NDArray[np.bool_]) -> Split:
-    paths = tuple(path for path, member in zip(split.paths, members, strict=True) if member) if split.paths else ()
+def _part(split: Split, members: NDArray[np.intp]) -> Split:
+    paths = tuple(split.paths[member] for member in members) if split.paths else ()
     return Split(paths, split.labels[members])

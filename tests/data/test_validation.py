@@ -1,4 +1,4 @@
-"""``data.validation``: training images that are kept out and asked in place of the test's."""
+"""A part of the images: ``data.validation``, asked in place of the test's, and ``data.train_share``, trained with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from simclr.config import DataConfig
 from simclr.data import catalogue, digest, load
-from simclr.data.validation import chosen
+from simclr.data.validation import positions
 from tests.data.samples import Tree, encoded, picture
 
 
@@ -71,7 +71,36 @@ def test_digits_are_parted_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5])
 def test_every_class_has_images_on_both_sides(share: float) -> None:
     labels = np.repeat(np.arange(3, dtype=np.int32), [2, 5, 400])
-    members = chosen(labels, share)
-    assert (np.bincount(labels[members], minlength=3) >= 1).all()
-    assert (np.bincount(labels[~members], minlength=3) >= 1).all()
-    assert (members == chosen(labels, share)).all()
+    kept, held_out = positions(labels, share, 1.0)
+    for side in (kept, held_out):
+        assert (np.bincount(labels[side], minlength=3) >= 1).all()
+    assert sorted([*kept, *held_out]) == list(range(len(labels)))
+    assert (held_out == positions(labels, share, 1.0)[1]).all()
+
+
+def test_a_share_of_the_training_images_is_of_each_class_and_leaves_the_test_images_alone(
+    many: Tree, cache: Path
+) -> None:
+    whole, fewer = load(many.config(), cache), load(replace(many.config(), train_share=0.4), cache)
+    assert np.bincount(fewer.train.labels).tolist() == [4, 4]
+    assert fewer.test.paths == whole.test.paths
+    assert set(fewer.train.paths) < set(whole.train.paths)
+    streamed = load(replace(many.config(), train_share=0.4, cache_gib=0.0), cache)
+    assert streamed.train.paths == fewer.train.paths
+    assert streamed.digest == fewer.digest != whole.digest
+
+
+def test_a_share_is_of_what_is_left_beside_the_validation_images(many: Tree, cache: Path) -> None:
+    parted = load(replace(many.config(), validation=0.3, train_share=0.5), cache)
+    assert parted.test.paths == load(replace(many.config(), validation=0.3), cache).test.paths
+    assert np.bincount(parted.train.labels).tolist() == [4, 4]
+    assert not set(parted.train.paths) & set(parted.test.paths)
+
+
+def test_a_share_of_the_digits_keeps_their_test_images(tmp_path: Path) -> None:
+    whole = load(DataConfig(name="digits", image_size=8), tmp_path)
+    fewer = load(DataConfig(name="digits", image_size=8, train_share=0.25), tmp_path)
+    assert len(fewer.train) == pytest.approx(0.25 * len(whole.train), abs=5)
+    assert (fewer.test.pixels == whole.test.pixels).all()
+    found = catalogue(DataConfig(name="digits", image_size=8, train_share=0.25), tmp_path)
+    assert digest(found, tmp_path) == fewer.digest != whole.digest
