@@ -19,6 +19,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from simclr.config import AugmentConfig
+from simclr.documents_augment import documents_views
 from simclr.randomness import normal, uniform
 
 LUMA = (0.299, 0.587, 0.114)
@@ -66,7 +67,7 @@ def random_views(
         image i.
     """
     if config.name == "documents":
-        return tf.cast(_documents_views(config, lines, size, uniform((seed, step), (14,))), dtype)
+        return tf.cast(documents_views(config, _whole(lines, size), uniform((seed, step), (14,))), dtype)
     key: tuple[int | tf.Tensor, ...] = (seed, step)
     count = 2
     if local:
@@ -91,6 +92,13 @@ def _own(drawn: tf.Tensor, count: int, share: tuple[int, int]) -> tf.Tensor:
         return drawn
     rest = drawn.shape[1:]
     return tf.reshape(tf.reshape(drawn, (count, of, -1, *rest))[:, number], (-1, *rest))
+
+
+def _whole(lines: tf.Tensor, size: int) -> tf.Tensor:
+    """The whole images, (N, size, size, C) float32 in [0, 1]."""
+    if lines.shape[-1] == size:
+        return tf.transpose(tf.cast(lines, tf.float32) / 255, (0, 1, 3, 2))
+    return still_view(lines, tf.ones(lines.shape[0]), size, centre=False)
 
 
 def still_view(lines: tf.Tensor, aspect: tf.Tensor, size: int, centre: bool) -> tf.Tensor:
@@ -280,29 +288,6 @@ def _gaussian(sigma: tf.Tensor, size: int) -> tf.Tensor:
     line = tf.range(size, dtype=tf.float32)
     weights = tf.exp(-(((line[:, None] - line) / sigma[..., None, None]) ** 2) / 2)
     return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
-
-
-def _documents_views(config: AugmentConfig, lines: tf.Tensor, size: int, draws: tf.Tensor) -> tf.Tensor:
-    """The documents' two views: each augmentation drawn once for the whole batch, colours in HSV, one clip, no crop."""
-    if lines.shape[-1] == size:
-        images = tf.transpose(tf.cast(lines, tf.float32) / 255, (0, 1, 3, 2))
-    else:
-        images = still_view(lines, tf.ones(lines.shape[0]), size, centre=False)
-    first, second = (iter(tf.unstack(half)) for half in tf.split(draws, 2))
-    return tf.concat([_documents_view(config, images, first), _documents_view(config, images, second)], 0)
-
-
-def _documents_view(config: AugmentConfig, images: tf.Tensor, draws: Iterator[tf.Tensor]) -> tf.Tensor:
-    flip, jitter, grey = (next(draws) < probability for probability in (config.flip, config.jitter, config.grey))
-    view = tf.where(flip, tf.reverse(images, [2]), images)
-    if images.shape[-1] != 3:
-        return view
-    coloured = tf.image.adjust_brightness(view, _around_zero(next(draws), config.brightness))
-    coloured = tf.image.adjust_contrast(coloured, 1 + _around_zero(next(draws), config.contrast))
-    coloured = tf.image.adjust_saturation(coloured, 1 + _around_zero(next(draws), config.saturation))
-    coloured = tf.image.adjust_hue(coloured, _around_zero(next(draws), config.hue))
-    view = tf.where(jitter, tf.clip_by_value(coloured, 0.0, 1.0), view)
-    return tf.where(grey, tf.image.grayscale_to_rgb(tf.image.rgb_to_grayscale(view)), view)
 
 
 def _between(draw: tf.Tensor, low: float, high: float) -> tf.Tensor:

@@ -23,6 +23,7 @@ from simclr.augment import (
     still_view,
 )
 from simclr.config import AugmentConfig, Config, Decides, decisive
+from simclr.documents_augment import adjust_contrast, adjust_hue, adjust_saturation
 
 SIMCLR = AugmentConfig(
     name="simclr",
@@ -241,6 +242,30 @@ def test_the_centre_is_the_largest_square_of_the_photograph(aspect, cut):
     expected = np.asarray(Image.fromarray(part).resize((24, 24), Image.Resampling.BILINEAR), float) / 255
     inner = np.s_[2:-2, 2:-2]  # at its edge our kernel still reaches the photograph beyond the square
     assert found[inner] == pytest.approx(expected[inner], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "strengths"),
+    [
+        (adjust_contrast, tf.image.adjust_contrast, (0.2, 1.0, 1.8)),
+        (adjust_saturation, tf.image.adjust_saturation, (0.2, 1.0, 1.8)),
+        (adjust_hue, tf.image.adjust_hue, (-0.2, 0.0, 0.13, 0.2)),
+    ],
+    ids=["contrast", "saturation", "hue"],
+)
+def test_the_documents_colours_are_those_of_tf_image(ours, theirs, strengths):
+    images = tf.cast(pictures(), tf.float32) / 255
+    greys = tf.tile(images[..., :1], (1, 1, 1, 3))
+    brighter_and_darker = tf.concat([images, greys, images + 0.8, images - 0.8, 0 * images], axis=0)
+    for strength in strengths:
+        found = ours(brighter_and_darker, tf.constant(strength)).numpy()
+        np.testing.assert_allclose(found, theirs(brighter_and_darker, strength).numpy(), atol=1e-5)
+
+
+def test_a_batchs_colour_strengths_are_tensors_as_the_views_have_them():
+    images = tf.cast(pictures(), tf.float32) / 255
+    changed = tf.function(lambda turn: adjust_hue(images, turn))
+    np.testing.assert_allclose(changed(tf.constant(0.1)), tf.image.adjust_hue(images, 0.1), atol=1e-5)
 
 
 def test_documents_views_are_made_of_flips_jitter_and_grey_only():
