@@ -80,7 +80,7 @@ def supervised_baseline(
                     from simclr.finetune import FineTuning
                     from simclr.runtime import start_tensorflow
 
-                    start_tensorflow(config.pretrain.threads)
+                    start_tensorflow(config.pretrain.threads, xla=config.pretrain.xla)
                     procedure = FineTuning(config, images, layer, None)
                 report(f"{what}, {len(subset)} labels: subset {number + 1} of {len(subsets)}")
                 claim.tell(subset=number + 1, subsets=len(subsets))

@@ -28,6 +28,9 @@ Watcher = Callable[[Sequence[dict[str, float]]], None]
 COLLAPSED = 0.05
 """Spread of the embeddings (1 for evenly spread ones, see :func:`simclr.loss.embedding_spread`) that means collapse."""
 
+CHANCE_WITHIN = 0.01
+"""Of the loss of chance: a loss no further from it has learnt nothing."""
+
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
     """Ends the run at the step whose loss is NaN or infinite, with a line that says which setting to try.
@@ -54,43 +57,88 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
             raise RunFailed(f"the loss became {loss} at epoch {self._epoch + 1}, step {batch + 1}: {self._advice}")
 
 
-class WarnOfCollapse(keras.callbacks.Callback):  # type: ignore[misc]
-    """Says once that every image has the same embedding, which the loss alone does not tell from a slow start."""
+ADVICE = "try a lower learning rate, a longer warm-up or another temperature"
 
-    def __init__(self) -> None:
+
+class StopOnCollapse(keras.callbacks.Callback):  # type: ignore[misc]
+    """Says once that every image has the same embedding, and ends a run that stays so.
+
+    The loss alone does not tell a collapse from a slow start, nor does the spread of one epoch: the documents' own
+    training is there for a while and recovers. So a run is ended when for ``epochs`` epochs in a row the spread is next
+    to nothing *and* the loss that of chance, ln(2N - 1) for N images in a batch.
+
+    Args:
+        epochs: in a row; 0 for never.
+        batch_size: N, images (not views) in a batch, over all devices.
+        before: the epochs of earlier attempts.
+
+    Raises:
+        RunFailed: at the end of the last of these epochs.
+    """
+
+    def __init__(self, epochs: int, batch_size: int, before: Sequence[dict[str, float]] = ()) -> None:
         super().__init__()
+        self._epochs, self._chance = epochs, math.log(max(2 * batch_size - 1, 2))
         self._said = False
+        self._row = 0
+        for row in before:
+            self._count(row)
+
+    def _count(self, logs: dict[str, float]) -> None:
+        at_chance = abs(logs.get("loss", math.nan) - self._chance) < CHANCE_WITHIN * self._chance
+        self._row = self._row + 1 if logs.get("spread", 1.0) < COLLAPSED and at_chance else 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        spread = (logs or {}).get("spread", 1.0)
+        logs = logs or {}
+        spread = logs.get("spread", 1.0)
         if spread < COLLAPSED and not self._said:
             self._said = True
             log.warning(
                 "the representation has collapsed: at epoch %d the embeddings of a batch hardly differ (spread %.3f, "
-                "evenly spread ones have 1); try a lower learning rate, a longer warm-up or another temperature",
+                "evenly spread ones have 1); %s",
                 epoch + 1,
                 spread,
+                ADVICE,
+            )
+        self._count(logs)
+        if self._epochs and self._row >= self._epochs:
+            raise RunFailed(
+                f"the representation has been collapsed for {self._row} epochs (at epoch {epoch + 1} spread "
+                f"{spread:.3f}, loss {logs['loss']:.3f}, of chance {self._chance:.3f}): {ADVICE}; "
+                f"pretrain.collapse_epochs=0 would go on"
             )
 
 
 class EpochFacts(keras.callbacks.Callback):  # type: ignore[misc]
-    """Adds to each epoch's logs its learning rate and the images (not views) trained on per second."""
+    """Adds to each epoch's logs its learning rate and the images (not views) trained on per second.
+
+    The first steps of a fit, which may be traced and compiled, are not counted: where an epoch has no others, its speed
+    is NaN.
+    """
 
     def __init__(self, batch_size: int) -> None:
         super().__init__()
         self._batch = batch_size
-        self._begun, self._images = 0.0, 0
+        self._begun, self._images, self._uncounted = 0.0, 0, 0
+        self._first = True
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._first = True
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._begun, self._images = time.perf_counter(), 0
+        self._begun, self._images, self._uncounted = time.perf_counter(), 0, 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._images = (batch + 1) * self._batch
+        if self._first:
+            self._first = False
+            self._begun, self._uncounted = time.perf_counter(), self._images
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if logs is not None:
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-            logs["images_per_second"] = self._images / (time.perf_counter() - self._begun)
+            counted = self._images - self._uncounted
+            logs["images_per_second"] = counted / (time.perf_counter() - self._begun) if counted else math.nan
 
 
 class NeighbourMonitor(keras.callbacks.Callback):  # type: ignore[misc]
@@ -193,5 +241,5 @@ class TellProgress(keras.callbacks.Callback):  # type: ignore[misc]
         if now - self._told >= self._every:
             self._told = now
             facts = {name: (logs or {}).get(name) for name in ("loss", "contrastive_accuracy")}
-            left = round(self._pace.seconds_left, 1)
+            left = round(self._pace.seconds_left, 1) if math.isfinite(self._pace.seconds_left) else None
             self._tell(epoch=epoch + 1, epochs=self._pace.epochs, seconds_left=left, **facts)

@@ -30,6 +30,7 @@ class Checkpoint:
         means: the running means of the epoch that is under way.
         history: the finished epochs.
         seconds: spent on them, in all attempts.
+        compiling: seconds of these that were spent on compiling, not on steps.
     """
 
     step: int
@@ -38,6 +39,7 @@ class Checkpoint:
     means: Arrays
     history: list[dict[str, float]]
     seconds: float
+    compiling: float = 0.0
 
     def save(self, path: Path) -> None:
         """Replace the file at ``path`` in one step.
@@ -48,7 +50,13 @@ class Checkpoint:
         parts = {"network": self.network, "optimizer": self.optimizer, "means": self.means}
         arrays = {f"{part}/{number:05}": each for part, some in parts.items() for number, each in enumerate(some)}
         facts = json.dumps(
-            {"step": self.step, "history": self.history, "seconds": self.seconds, "arrays": list(arrays)}
+            {
+                "step": self.step,
+                "history": self.history,
+                "seconds": self.seconds,
+                "compiling": self.compiling,
+                "arrays": list(arrays),
+            }
         )
         with whole_file(path) as file:
             np.savez(file, facts=np.frombuffer(facts.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
@@ -73,7 +81,11 @@ class Checkpoint:
                 for name in facts["arrays"]:
                     parts[name.partition("/")[0]].append(arrays[name])
             return cls(
-                step=int(facts["step"]), history=list(facts["history"]), seconds=float(facts["seconds"]), **parts
+                step=int(facts["step"]),
+                history=list(facts["history"]),
+                seconds=float(facts["seconds"]),
+                compiling=float(facts.get("compiling", 0.0)),
+                **parts,
             )
         except FileNotFoundError:
             return None

@@ -61,7 +61,7 @@ class Crew:
         from simclr.runtime import start_tensorflow
 
         self._waiting = False
-        start_tensorflow(self._settings.threads, self._settings.strategy)
+        start_tensorflow(self._settings.threads, self._settings.strategy, self._settings.xla)
         _from_chief(b"")
 
     def hear(self, key: str) -> Word | None:

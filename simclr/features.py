@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from simclr import network as networks
 from simclr.augment import line_order, random_views, still_view
 from simclr.cell import View
+from simclr.compilation import compiles
 from simclr.config import AugmentConfig
-from simclr.data import AnySplit
+from simclr.data import AnySplit, Chunk
 from simclr.labels import Positions
 
 Features = NDArray[np.float32]
@@ -43,8 +44,9 @@ def eye(model: Any, view: View) -> Callable[..., dict[str, Features]]:
             called, also after further training.
         view: how it looks at an image; of an image and its mirror image it gives the mean.
     """
+    compiled = compiles()
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, jit_compile=compiled or None)
     def look(lines: tf.Tensor, aspect: tf.Tensor) -> dict[str, tf.Tensor]:
         views = still_view(lines, aspect, view.size, view.centre)
         features = model(views, training=False)
@@ -54,23 +56,40 @@ def eye(model: Any, view: View) -> Callable[..., dict[str, Features]]:
         return features
 
     def seen(split: AnySplit, positions: Positions | None = None) -> dict[str, Features]:
-        batches = [look(line_order(pixels), tf.constant(aspect)) for pixels, aspect in split.chunks(BATCH, positions)]
-        return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
+        parts: dict[str, list[Features]] = {}
+        for chunk in split.chunks(BATCH, positions):
+            pixels, aspect = filled(chunk) if compiled else chunk
+            for name, features in look(line_order(pixels), tf.constant(aspect)).items():
+                parts.setdefault(name, []).append(features.numpy()[: len(chunk[1])])
+        return {name: np.concatenate(some) for name, some in parts.items()}
 
     return seen
+
+
+def filled(chunk: Chunk) -> Chunk:
+    """Images (n, ..) with their last one repeated up to a whole batch: one compiled function then serves them all."""
+    missing = BATCH - len(chunk[1])
+    pixels, aspect = (np.concatenate([each, np.repeat(each[-1:], missing, axis=0)]) for each in chunk)
+    return pixels, aspect
 
 
 def view_pairs(
     network: Any, layers: Sequence[str], split: AnySplit, augment: AugmentConfig, size: int, seed: int
 ) -> dict[str, tuple[Features, Features]]:
     """Representations of two augmented views of each image of a split: by layer name, two of (N, D) float32."""
-    model = networks.representations(network, layers)
+    model, compiled = networks.representations(network, layers), compiles()
+
+    def look(lines: tf.Tensor, aspect: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        return model(random_views(augment, lines, aspect, size, seed, step), training=False)
+
+    if compiled:
+        look = tf.function(look, jit_compile=True)
     pairs: dict[str, list[Features]] = {name: [] for name in layers}
-    for number, (pixels, aspect) in enumerate(split.chunks(BATCH)):
+    for number, chunk in enumerate(split.chunks(BATCH)):
+        pixels, aspect = filled(chunk) if compiled else chunk
         step = tf.constant(number * BATCH, tf.int64)
-        views = random_views(augment, line_order(pixels), tf.constant(aspect), size, seed, step)
-        for name, features in model(views, training=False).items():
-            pairs[name].append(features.numpy().reshape(2, len(aspect), -1))
+        for name, features in look(line_order(pixels), tf.constant(aspect), step).items():
+            pairs[name].append(features.numpy().reshape(2, len(aspect), -1)[:, : len(chunk[1])])
     joined = {name: np.concatenate(parts, axis=1) for name, parts in pairs.items()}
     return {name: (both[0], both[1]) for name, both in joined.items()}
 

@@ -28,6 +28,7 @@ from scipy.special import log_softmax
 from simclr.adamw import FusedAdamW
 from simclr.augment import line_order, random_affine, random_resized_crop
 from simclr.cell import labelled_augment, probed_view
+from simclr.compilation import compiles
 from simclr.config import AugmentConfig, Config
 from simclr.data import AnySplit, Images, StreamedSplit, gib
 from simclr.features import eye
@@ -36,9 +37,9 @@ from simclr.labels import Positions
 from simclr.machine import resolve_precision
 from simclr.network import assign_by_name, build_network, representation
 from simclr.optimizer import NOT_KERNELS
-from simclr.pretrain import Stage, batches
 from simclr.probe import Fitted, LinearClassifier, linear_classifier, stratified_folds
 from simclr.randomness import uniform
+from simclr.stages import Stage, batches
 
 WARMUP = 0.1
 """Share of the epochs over which the learning rate rises."""
@@ -68,11 +69,10 @@ class FineTuning:
             layer: the representation that the classifier takes.
             weights: to begin with, as :func:`simclr.network.variables_by_name` gives them; None for the first ones.
         """
-        self._settings, self._seed, self._augment = config.probe, config.seed, labelled_augment(config)
+        self._settings, self._seed = config.probe, config.seed
         self._train, self._test, self._labels = images.train, images.test, images.train.labels
         self._feed = Feed(images.train) if isinstance(images.train, StreamedSplit) else None
         self._cache_gib = config.data.cache_gib
-        self._size = int(config.pretrain.sizes[-1][0])
         precision = resolve_precision(config.pretrain.precision)
         network = build_network(
             config.encoder,
@@ -85,14 +85,16 @@ class FineTuning:
         if weights is not None:
             assign_by_name(network, weights)
         self._model = classifier(representation(network, layer), len(images.classes))
-        self._dtype = network.get_layer("backbone").compute_dtype
+        dtype = network.get_layer("backbone").compute_dtype
+        size, augment, seed = int(config.pretrain.sizes[-1][0]), labelled_augment(config), config.seed
+        self._model.views = lambda step, lines, aspect: labelled_views(augment, lines, aspect, size, seed, step, dtype)
         optimizer = FusedAdamW(0.0, weight_decay=float(config.probe.weight_decay))
         optimizer.exclude_from_weight_decay(var_names=[NOT_KERNELS])
         if precision == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(self._model.trainable_variables)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self._model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
+        self._model.compile(optimizer=optimizer, loss=loss, jit_compile=compiles(config.pretrain.xla))
         self._beginning = [(each, each.numpy()) for each in (*self._model.variables, *optimizer.variables)]
         standardised = self._model.get_layer("standardised")
         read = {"features": standardised.input, "logits": self._model.output}
@@ -147,7 +149,7 @@ class FineTuning:
 
         with self._feed.failing() if self._feed else nullcontext():
             self._model.fit(
-                self._views(positions, epochs, batch),
+                self._batches(positions, epochs, batch),
                 epochs=epochs,
                 steps_per_epoch=len(positions) // batch,
                 callbacks=[keras.callbacks.LearningRateScheduler(schedule), *(watching or ())],
@@ -168,17 +170,16 @@ class FineTuning:
         dense.kernel.assign(probe.kernel)
         dense.bias.assign(probe.bias)
 
-    def _views(self, positions: Positions, epochs: int, batch: int) -> tf.data.Dataset:
-        """Batches of (views, labels), in an order and with chances that only the seed and the step's number decide."""
-        order = batches(len(positions), batch, self._seed, Stage(self._size, 0, epochs))
+    def _batches(self, positions: Positions, epochs: int, batch: int) -> tf.data.Dataset:
+        """Batches as :class:`LabelledModel` takes them, in an order that only the seed decides."""
+        order = batches(len(positions), batch, self._seed, Stage(0, 0, epochs))
         labels, streamed = tf.constant(self._labels[positions]), self._is_streamed(len(positions))
         images_at = self._from_files(positions) if streamed else self._from_memory(positions)
 
-        def seen(step: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            views = labelled_views(self._augment, *images_at(index), self._size, self._seed, step, self._dtype)
-            return views, tf.gather(labels, index)
+        def labelled(step: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return step, *images_at(index), tf.gather(labels, index)
 
-        return ready(order.map(seen)) if streamed else order.map(seen)
+        return ready(order.map(labelled)) if streamed else order.map(labelled)
 
     def _is_streamed(self, count: int) -> bool:
         """Whether so many labelled images are read in every epoch: most often they fit, where all images do not."""
@@ -205,6 +206,24 @@ class FineTuning:
         return float(loss), int((logits.argmax(axis=1) == labels).sum())
 
 
+class LabelledModel(keras.Model):  # type: ignore[misc]
+    """A classifier of images whose training step makes its own views.
+
+    A batch is (step's number, lines (N, S, C, S) uint8, aspects (N,), labels (N,)); ``views`` makes (N, H, W, C) of the
+    first three.
+    """
+
+    views: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+
+    def _maybe_symbolic_build(self, **_: Any) -> None:
+        pass  # nothing is left to build, and Keras would take a batch for images and labels
+
+    def train_step(self, batch: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        """Keras's step on views of the images."""
+        *seen, labels = batch
+        return super().train_step((self.views(*seen), labels))
+
+
 class _Exam(keras.callbacks.Callback):  # type: ignore[misc]
     """Asks the network for held-out images wherever training might stop."""
 
@@ -221,7 +240,7 @@ class _Exam(keras.callbacks.Callback):  # type: ignore[misc]
             self.hits.append(hits)
 
 
-def classifier(body: Any, classes: int) -> Any:
+def classifier(body: Any, classes: int) -> LabelledModel:
     """A linear classifier on a representation: a model from images (B, H, W, C) to logits (B, classes) float32.
 
     Features are standardised, by a batch norm without scale and shift (He et al. 2021, arXiv 2111.06377, appendix A.1),
@@ -234,7 +253,7 @@ def classifier(body: Any, classes: int) -> Any:
         momentum=MOMENTUM, epsilon=1e-5, center=False, scale=False, dtype="float32", name="standardised"
     )(body.output)
     logits = keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32", name="classifier")(standard)
-    return keras.Model(body.input, logits, name="fine_tuned")
+    return LabelledModel(body.input, logits, name="fine_tuned")
 
 
 def labelled_views(

@@ -76,7 +76,7 @@ def _probed(cell: Cell, images: Images, features: Features, subsets: list[Positi
     if config.probe.name == "documents":
         from simclr.runtime import start_tensorflow
 
-        start_tensorflow(config.pretrain.threads)
+        start_tensorflow(config.pretrain.threads, xla=config.pretrain.xla)
     probe = build_probe(config.probe)
     seen = {name: features.of(name, cell.layer.name) for name in ("trained", "untrained")}
     labels, test_labels = images.train.labels, images.test.labels
@@ -92,7 +92,8 @@ def _fine_tuned(
     """The whole network trained further with labels, from its pretrained weights."""
     from simclr.runtime import start_tensorflow
 
-    start_tensorflow(cell.config.pretrain.threads)
+    settings = cell.config.pretrain
+    start_tensorflow(settings.threads, xla=settings.xla)
     from simclr.finetune import FineTuning
 
     procedure = FineTuning(cell.config, images, cell.layer.name, pretraining.weights())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,10 @@ import tensorflow as tf
 
 from simclr.augment import line_order, random_views
 from simclr.cluster import check_shares
-from simclr.config import AugmentConfig, Config, PretrainConfig
+from simclr.compilation import compiles
+from simclr.config import AugmentConfig, Config
 from simclr.data import AnySplit, StreamedSplit
+from simclr.embedding import embed
 from simclr.feed import Feed, TellWaiting, after_its_batch
 from simclr.gradient_cache import cached_gradients
 from simclr.interruption import deferred
@@ -25,21 +26,13 @@ from simclr.network import build_network
 from simclr.normalization import statistics_kept, synchronise
 from simclr.optimizer import build_optimizer
 from simclr.replicas import Replicas, strategy_named
-from simclr.resume import Run, Saving
+from simclr.resume import FirstSteps, Run, Saving
+from simclr.stages import Stage, batches, stages, stretches
 
 log = logging.getLogger(__name__)
 
 STEPS_AT_ONCE_ON_GPU = 32
 """Steps between two looks of the host at a GPU, at most: enough to hide it, few enough to stop when it is asked."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stretch of epochs at one training size: ``first`` to ``last``, the last one not included."""
-
-    size: int
-    first: int
-    last: int
 
 
 class ContrastiveModel(keras.Model):  # type: ignore[misc]
@@ -48,7 +41,8 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
     The images lie on the device as uint8; a batch is only their positions and the step's number. (Of streamed images a
     batch brings their lines and aspects in place of positions, see :class:`simclr.feed.Feed`.) ``size`` is the side
     of the views; changing it needs a new train function, which ``compile`` makes. ``microbatch`` is the number of
-    images that are differentiated at a time, None for the whole batch.
+    images that are differentiated at a time, None for the whole batch; ``statistics`` says whose a batch norm takes,
+    see :func:`simclr.embedding.embed`.
     """
 
     def __init__(
@@ -59,15 +53,19 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         temperature: float,
         seed: int,
         size: int,
+        *,
         microbatch: int | None = None,
+        statistics: str = "together",
     ) -> None:
         super().__init__(name="contrastive")
         self.network = network
         self.augment = augment
         self.temperature = temperature
-        self.seed = seed
+        # A variable and no constant of the step: one compiled for a seed serves them all.
+        self.seed = tf.Variable(seed, dtype=tf.int64, trainable=False, name="seed")
         self.size = size
         self.microbatch = microbatch
+        self.statistics = statistics
         self.replicas = Replicas()
         if not isinstance(images, StreamedSplit):
             self._lines = self.replicas.on_each_device(line_order(images.pixels))
@@ -110,7 +108,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         views = self.views(*batch, local=True)
         # A probe sees whole images: the norms' moving statistics are those of the two views.
         with statistics_kept(self.network):
-            local = self.replicas.gathered(self.network(views, training=True), count)
+            local = self.replicas.gathered(embed(self.network, views, self.statistics, count), count)
         return (2 * loss + count * local_loss(local, embeddings, self.temperature)) / (2 + count)
 
     @after_its_batch
@@ -120,7 +118,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         variables = self.network.trainable_variables
         if self.microbatch is None:
             with tf.GradientTape() as tape:
-                embeddings = self.replicas.gathered(self.network(views, training=True))
+                embeddings = self.replicas.gathered(embed(self.network, views, self.statistics))
                 similarity = similarities(embeddings)
                 loss = loss_of(similarity, self.temperature)
                 if self.augment.local_views:
@@ -132,7 +130,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
             def scaled_loss(embeddings: tf.Tensor) -> tf.Tensor:
                 return self.optimizer.scale_loss(nt_xent(self.replicas.gathered(embeddings), self.temperature))
 
-            embeddings, gradients = cached_gradients(self.network, views, self.microbatch, scaled_loss)
+            embeddings, gradients = cached_gradients(self.network, views, self.microbatch, scaled_loss, self.statistics)
             embeddings = self.replicas.gathered(embeddings)
             similarity = similarities(embeddings)
             loss = loss_of(similarity, self.temperature)
@@ -148,13 +146,22 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
 class Pretrained:
     """A finished pretraining: the network, its history by epoch, and what it took in all attempts together.
 
-    ``replicas`` is the number of devices that shared its batches.
+    Attributes:
+        network: the trained network.
+        history: an epoch a row.
+        steps: of the optimizer.
+        seconds: of training, what went before the first step left out.
+        compiling: seconds of these that were spent on tracing and compiling steps, not on doing them.
+        images_per_second: without those.
+        precision: a Keras dtype policy.
+        replicas: the number of devices that shared its batches.
     """
 
     network: Any
     history: list[dict[str, float]]
     steps: int
     seconds: float
+    compiling: float
     images_per_second: float
     precision: str
     replicas: int = 1
@@ -196,7 +203,14 @@ def _pretrain(config: Config, images: AnySplit, precision: str, callbacks: Seque
         config.encoder, config.head, images.channels, settings.side, config.seed, precision=precision
     )
     model = ContrastiveModel(
-        network, images, config.augment, settings.temperature, config.seed, settings.side, settings.microbatch
+        network,
+        images,
+        config.augment,
+        settings.temperature,
+        config.seed,
+        settings.side,
+        microbatch=settings.microbatch,
+        statistics=settings.statistics,
     )
     if model.replicas.count > 1:
         check_shares(settings, model.replicas.count)
@@ -207,24 +221,26 @@ def _pretrain(config: Config, images: AnySplit, precision: str, callbacks: Seque
     optimizer.build(network.trainable_variables)
     run = Run(model, optimizer, steps_per_epoch, saving)
     on_gpu = bool(tf.config.list_logical_devices("GPU")) and model.replicas.count == 1
+    compiled = compiles(settings.xla) and (settings.xla or model.replicas.count == 1)
     feed = Feed(images) if isinstance(images, StreamedSplit) else None
     with deferred() as pending, feed.failing(run.save) if feed else nullcontext():
         begun = run.begin(pending)
         for stage in stages(settings):
-            stretches = list(_stretches(stage, steps_per_epoch, begun))
-            if not stretches:
+            left = list(stretches(stage, steps_per_epoch, begun))
+            if not left:
                 continue
             model.size = stage.size
             # A new train function, of which the size is a part; the optimizer and its place in the schedule stay.
             model.compile(
                 optimizer=optimizer,
-                jit_compile=on_gpu if settings.xla is None else settings.xla,
+                jit_compile=compiled,
                 steps_per_execution=_steps_at_once(
                     settings.steps_per_execution or (STEPS_AT_ONCE_ON_GPU if on_gpu else 1),
-                    [steps_per_epoch - skipped for _, _, skipped in stretches],
+                    [steps_per_epoch - skipped for _, _, skipped in left],
                 ),
             )
-            for first, last, skipped in stretches:
+            first_steps = FirstSteps(run, stage.size if compiled else None)
+            for first, last, skipped in left:
                 order = batches(
                     len(images.labels), settings.batch_size, config.seed, Stage(stage.size, first, last), skipped
                 )
@@ -233,12 +249,21 @@ def _pretrain(config: Config, images: AnySplit, precision: str, callbacks: Seque
                     initial_epoch=first,
                     epochs=last,
                     steps_per_epoch=steps_per_epoch - skipped,
-                    callbacks=[FirstStep(), *([TellWaiting(feed)] if feed else []), *callbacks, run],
+                    callbacks=[first_steps, *([TellWaiting(feed)] if feed else []), *callbacks, run],
                     shuffle=False,
                     verbose=0,
                 )
-    speed = steps * settings.batch_size / run.seconds
-    return Pretrained(network, run.history, steps, run.seconds, speed, precision, model.replicas.count)
+    seconds, compiling = run.seconds, run.compiling
+    return Pretrained(
+        network,
+        run.history,
+        steps,
+        seconds,
+        compiling,
+        steps * settings.batch_size / (seconds - compiling),
+        precision,
+        model.replicas.count,
+    )
 
 
 def _steps_at_once(most: int, epochs: Sequence[int]) -> int:
@@ -249,69 +274,3 @@ def _steps_at_once(most: int, epochs: Sequence[int]) -> int:
     """
     common = math.gcd(*epochs)
     return max(steps for steps in range(1, min(most, common) + 1) if common % steps == 0)
-
-
-def _stretches(stage: Stage, steps_per_epoch: int, begun: int) -> Iterator[tuple[int, int, int]]:
-    """What is left of a stage after ``begun`` steps: first epoch, last (excluded), steps of the first one to skip.
-
-    >>> list(_stretches(Stage(32, 2, 6), 10, 34))
-    [(3, 4, 4), (4, 6, 0)]
-    """
-    first, skipped = divmod(max(begun, stage.first * steps_per_epoch), steps_per_epoch)
-    if skipped and first < stage.last:
-        yield first, first + 1, skipped
-        first += 1
-    if first < stage.last:
-        yield first, stage.last, 0
-
-
-def stages(settings: PretrainConfig) -> Iterator[Stage]:
-    """The training sizes in turn, each over its share of the steps, in whole epochs.
-
-    >>> settings = PretrainConfig(epochs=10, sizes=[[32, 0.36], [48, 0.41], [64, 0.23]])
-    >>> [(stage.size, stage.first, stage.last) for stage in stages(settings)]
-    [(32, 0, 4), (48, 4, 8), (64, 8, 10)]
-    """
-    total = sum(share for _, share in settings.sizes)
-    first, done = 0, 0.0
-    for size, share in settings.sizes:
-        done += share / total
-        last = round(done * settings.epochs)
-        if last > first:
-            yield Stage(int(size), first, last)
-        first = last
-
-
-def batches(count: int, batch_size: int, seed: int, stage: Stage, skipped: int = 0) -> tf.data.Dataset:
-    """Positions of images, in a new order every epoch that only (seed, epoch) decides; what fills no batch waits.
-
-    Elements are (number of the step over the whole run: int64 scalar, positions: (batch_size,) int32); the first
-    ``skipped`` ones are left out.
-    """
-    steps = count // batch_size
-
-    def epoch_of(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(count), tf.stack([tf.constant(seed, tf.int64), epoch]), alg="philox"
-        )
-        index = tf.reshape(order[: steps * batch_size], (steps, batch_size))
-        return tf.data.Dataset.from_tensor_slices((epoch * steps + tf.range(steps, dtype=tf.int64), index))
-
-    options = tf.data.Options()
-    options.deterministic = True
-    # There is nothing to tune here, and the tuner's thread, asleep for up to a minute, can hold the end of a fit.
-    options.autotune.enabled = False
-    return tf.data.Dataset.range(stage.first, stage.last).flat_map(epoch_of).skip(skipped).with_options(options)
-
-
-class FirstStep(keras.callbacks.Callback):  # type: ignore[misc]
-    """Says when the first step was done: all before it is waiting for a person."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said = False
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if not self._said:
-            self._said = True
-            log.debug("first step at %.3f", time.time())

@@ -67,7 +67,8 @@ def obtain(
         if remote is not None and store.find(root, cell.key) is None:
             remote.take_up(cell.key, store.folder(root, cell.key), meanwhile, session.report, wait=wait)
         with session("start"):
-            threads = start_tensorflow(cell.config.pretrain.threads, cell.config.pretrain.strategy)
+            settings = cell.config.pretrain
+            threads = start_tensorflow(settings.threads, settings.strategy, settings.xla)
         pretraining = store.find(root, cell.key)
         if pretraining is None:
             try:
@@ -110,7 +111,7 @@ def take_part(cell: Cell, images: Images) -> bool:
     from simclr.runtime import start_tensorflow
 
     config, settings = cell.config, cell.config.pretrain
-    start_tensorflow(settings.threads, settings.strategy)
+    start_tensorflow(settings.threads, settings.strategy, settings.xla)
     word = Crew(settings).hear(cell.key)
     if word is None:
         return False
@@ -120,7 +121,11 @@ def take_part(cell: Cell, images: Images) -> bool:
     from simclr.resume import Saving
 
     precision = machine.resolve_precision(settings.precision)
-    watching = [callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision)]
+    before = word.start.history if word.start else ()
+    watching = [
+        callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision),
+        callbacks.StopOnCollapse(settings.collapse_epochs, settings.batch_size, before),
+    ]
     log.info("pretraining %s: %s, along with its chief", cell.key, cell.name)
     pretrain(config, images.train, precision, watching, Saving(word.start))
     return True
@@ -133,8 +138,9 @@ def _pretrain(
     from simclr import callbacks, progress
     from simclr.network import variables_by_name
     from simclr.pace import Pace
-    from simclr.pretrain import pretrain, stages
+    from simclr.pretrain import pretrain
     from simclr.resume import Saving
+    from simclr.stages import stages
 
     config = cell.config
     settings = config.pretrain
@@ -162,7 +168,7 @@ def _pretrain(
     watching = [
         pace,
         callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision),
-        callbacks.WarnOfCollapse(),
+        callbacks.StopOnCollapse(settings.collapse_epochs, settings.batch_size, start.history if start else ()),
         callbacks.EpochFacts(settings.batch_size),
     ]
     if settings.monitor_epochs:
@@ -194,6 +200,7 @@ def _pretrain(
             "epochs": settings.epochs,
             "steps": pretrained.steps,
             "seconds": pretrained.seconds,
+            "compiling": round(pretrained.compiling, 3),
             "images_per_second": pretrained.images_per_second,
             "loss": pretrained.history[-1]["loss"],
             "contrastive_accuracy": pretrained.history[-1]["contrastive_accuracy"],
@@ -213,23 +220,28 @@ def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim:
     In float32 whatever the training's precision was, so that anyone who loads the weights has the same features.
     """
     from simclr import features
-    from simclr.network import build_network
+    from simclr.network import assign_by_name, build_network, representations, variables_by_name
     from simclr.representation import alignment
 
     config, view = cell.config, probed_view(cell.config)
     layers = [layer.name for layer in (*head_layers(config), *stage_layers(config))]
-    trained = store.network(pretraining)
-    untrained = build_network(config.encoder, config.head, images.train.channels, config.pretrain.side, config.seed)
-    networks: dict[str, dict[str, Any]] = {
-        name: {
+    network = store.network(pretraining)
+    look = features.eye(representations(network, layers), view)
+
+    def seen() -> dict[str, Any]:
+        return {
             f"{part}/{layer}": found
             for part, split in (("train", images.train), ("test", images.test))
-            for layer, found in features.extract(network, layers, split, view).items()
+            for layer, found in look(split).items()
         }
-        for name, network in (("trained", trained), ("untrained", untrained))
-    }
+
+    networks = {"trained": seen()}
     size = int(config.pretrain.sizes[-1][0])
-    pairs = features.view_pairs(trained, layers, images.test, config.augment, size, config.seed)
+    pairs = features.view_pairs(network, layers, images.test, config.augment, size, config.seed)
+    # The same network with its first weights: what was compiled for it once serves both.
+    untrained = build_network(config.encoder, config.head, images.train.channels, config.pretrain.side, config.seed)
+    assign_by_name(network, variables_by_name(untrained))
+    networks["untrained"] = seen()
     networks["views"] = {"pairs": features.example_views(images.train, config.augment, size, config.seed)}
     claim.check()
     images.check()

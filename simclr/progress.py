@@ -96,6 +96,9 @@ def _facts(epoch: int, logs: dict[str, float], pace: Pace) -> str:
     ]
     if math.isfinite(monitored := logs.get("monitor/knn_accuracy", math.nan)):
         parts.append(f"knn {monitored:.3f}")
-    minutes, seconds = divmod(round(pace.seconds_left), 60)
-    left = f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d} left"
-    return "  ".join([*parts, f"{pace.speed:,.0f} images/s", left])
+    if math.isfinite(pace.speed):
+        parts.append(f"{pace.speed:,.0f} images/s")
+    if math.isfinite(pace.seconds_left):
+        minutes, seconds = divmod(round(pace.seconds_left), 60)
+        parts.append(f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d} left")
+    return "  ".join(parts)

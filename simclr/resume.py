@@ -47,12 +47,17 @@ class Run(keras.callbacks.Callback):  # type: ignore[misc]
         self._pending = Pending()
         self._step, self._spent, self._begun, self._saved = 0, 0.0, 0.0, 0.0
         self._steps_before = 0
+        self.compiling = 0.0
         self.history: list[dict[str, float]] = []
 
     @property
     def seconds(self) -> float:
         """Spent so far, in all attempts."""
         return self._spent + time.perf_counter() - self._begun
+
+    def compiled(self, seconds: float) -> None:
+        """So many of the seconds spent were not spent on steps, but on tracing and compiling them."""
+        self.compiling += seconds
 
     def begin(self, pending: Pending) -> int:
         """Take up the state to go on from, if there is one; the number of steps that are already done."""
@@ -65,7 +70,8 @@ class Run(keras.callbacks.Callback):  # type: ignore[misc]
             for part, variables in self._parts.items():
                 for variable, value in zip(variables, getattr(start, part), strict=True):
                     variable.assign(value)
-            self.history, self._spent, self._step = list(start.history), start.seconds, start.step
+            self.history, self._step = list(start.history), start.step
+            self._spent, self.compiling = start.seconds, start.compiling
             self._restored_means = start.means if start.step % self._steps_per_epoch else []
         return self._step
 
@@ -109,6 +115,43 @@ class Run(keras.callbacks.Callback):  # type: ignore[misc]
                 means=[self._replicas.own(each) for each in self._means],
                 history=list(self.history),
                 seconds=self.seconds,
+                compiling=self.compiling,
             )
         )
         self._saved = time.perf_counter()
+
+
+class FirstSteps(keras.callbacks.Callback):  # type: ignore[misc]
+    """Says that a size is being compiled, and how much longer its first steps took than those after them."""
+
+    def __init__(self, run: Run, compiled_size: int | None) -> None:
+        super().__init__()
+        self._run, self._size = run, compiled_size
+        self._begun = 0.0
+        self._before, self._first = -1, 0.0  # the last step that was done, and seconds a step of the first few
+        self._counted = 0
+        self._done = False
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._before = -1
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if not self._done:
+            if not self._counted and self._size is not None:
+                log.info("compiling for %d pixels", self._size)
+            self._begun = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if self._done:
+            return
+        seconds, steps = time.perf_counter() - self._begun, batch - self._before
+        self._before = batch
+        if not self._counted:
+            self._counted, self._first = steps, seconds
+            log.debug("first step at %.3f", time.time())
+            return
+        self._done = True
+        longer = max(0.0, self._first - self._counted * seconds / steps)
+        self._run.compiled(longer)
+        if self._size is not None:
+            log.info("compiled for %d pixels in %.1f s", self._size, longer)

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from simclr.callbacks import EpochFacts, HistoryFile, NeighbourMonitor, StopOnNonFiniteLoss, WarnOfCollapse
+from simclr.callbacks import EpochFacts, HistoryFile, NeighbourMonitor, StopOnCollapse, StopOnNonFiniteLoss
 from simclr.errors import RunFailed
 from simclr.pretrain import pretrain
 from tests.test_pretrain import TINY
@@ -31,7 +31,7 @@ def test_float32_is_only_advised_where_it_is_not_in_use(precision, mentioned):
 
 
 def test_a_collapse_is_told_once(caplog):
-    watch = WarnOfCollapse()
+    watch = StopOnCollapse(0, 16)
     with caplog.at_level(logging.WARNING):
         for epoch in range(3):
             watch.on_epoch_end(epoch, {"spread": 0.001})
@@ -43,13 +43,47 @@ def test_a_network_that_cannot_tell_images_apart_is_called_collapsed(composed, m
     identical = type(same)(np.zeros_like(same.pixels), same.labels, same.aspect, same.paths)
     config = composed(*TINY, "augment.noise=0", "augment.brightness=0")
     with caplog.at_level(logging.WARNING):
-        pretrain(config, identical, "float32", [WarnOfCollapse()])
+        pretrain(config, identical, "float32", [StopOnCollapse(0, 16)])
     assert "collapsed" in caplog.text
+
+
+def test_a_network_that_stays_collapsed_ends_the_run_and_says_what_to_try(composed, made_up_split):
+    same = made_up_split(32)
+    identical = type(same)(np.zeros_like(same.pixels), same.labels, same.aspect, same.paths)
+    config = composed(*TINY, "augment.noise=0", "augment.brightness=0")
+    with pytest.raises(RunFailed, match=r"collapsed for 2 epochs \(at epoch 2 .* try a lower learning rate"):
+        pretrain(config, identical, "float32", [StopOnCollapse(2, 16)])
+
+
+COLLAPSED, STARTING, LEARNING = (
+    {"spread": 0.01, "loss": math.log(31)},  # of 16 images
+    {"spread": 0.3, "loss": math.log(31)},
+    {"spread": 0.01, "loss": 0.9 * math.log(31)},
+)
+
+
+@pytest.mark.parametrize("other", [STARTING, LEARNING], ids=["spread", "below chance"])
+def test_a_network_that_recovers_is_left_alone(other):
+    watch = StopOnCollapse(3, 16)
+    for epoch, logs in enumerate([COLLAPSED, COLLAPSED, other] * 4):
+        watch.on_epoch_end(epoch, logs)
+
+
+def test_epochs_of_earlier_attempts_count_as_collapsed_too():
+    watch = StopOnCollapse(3, 16, [STARTING, COLLAPSED, COLLAPSED])
+    with pytest.raises(RunFailed, match="for 3 epochs"):
+        watch.on_epoch_end(3, COLLAPSED)
+
+
+def test_a_collapsed_run_goes_on_where_that_is_wanted():
+    watch = StopOnCollapse(0, 16)
+    for epoch in range(100):
+        watch.on_epoch_end(epoch, COLLAPSED)
 
 
 def test_a_healthy_run_is_not_called_collapsed(composed, made_up_split, caplog):
     with caplog.at_level(logging.WARNING):
-        pretrain(composed(*TINY), made_up_split(50), "float32", [WarnOfCollapse()])
+        pretrain(composed(*TINY), made_up_split(50), "float32", [StopOnCollapse(1, 16)])
     assert caplog.text == ""
 
 

@@ -10,7 +10,8 @@ import tensorflow as tf
 from simclr.callbacks import NeighbourMonitor
 from simclr.network import build_network
 from simclr.optimizer import build_optimizer
-from simclr.pretrain import ContrastiveModel, Stage, batches, pretrain, stages
+from simclr.pretrain import ContrastiveModel, pretrain
+from simclr.stages import Stage, batches, stages
 
 TINY = (
     "encoder.widths=[8,12]",

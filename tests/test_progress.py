@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import pytest
 
 from simclr.pace import Pace
-from simclr.pretrain import Stage
 from simclr.progress import ProgressLines, progress_callback
+from simclr.stages import Stage
 
 
 def test_without_a_terminal_progress_is_lines_now_and_then_and_at_the_end(caplog):
@@ -63,10 +64,13 @@ def pace(clock):
     return Pace([Stage(32, 0, 10), Stage(64, 10, 20)], steps_per_epoch=4, batch_size=5, clock=clock)
 
 
-def train(pace, clock, first: int, last: int, seconds: float) -> None:
+def train(pace, clock, first: int, last: int, seconds: float, compiling: float = 0.0) -> None:
+    """Epochs of so many seconds, in two parts; the first one of a size takes longer by what is compiled for it."""
     for epoch in range(first, last):
         pace.on_epoch_begin(epoch)
-        clock.now += seconds
+        clock.now += seconds / 2 + (compiling if epoch == first else 0)
+        pace.on_train_batch_end(1)
+        clock.now += seconds / 2
         pace.on_epoch_end(epoch)
 
 
@@ -91,8 +95,30 @@ def test_a_resumed_run_counts_its_speed_from_where_it_began(pace, clock):
     assert pace.share == pytest.approx(46 / 50)
 
 
-def test_the_time_left_is_known_within_an_epoch(pace, clock):
+def test_the_time_left_is_known_within_an_epoch_after_its_first_steps(pace, clock):
     pace.on_epoch_begin(0)
-    clock.now += 2
+    clock.now += 30
     pace.on_train_batch_end(1)
-    assert pace.seconds_left == pytest.approx(2 + 9 * 4 + 10 * 16)
+    assert math.isnan(pace.seconds_left)
+    clock.now += 1
+    pace.on_train_batch_end(2)
+    assert pace.seconds_left == pytest.approx(1 + 9 * 4 + 10 * 16)
+
+
+def test_what_compiling_took_is_neither_in_the_speed_nor_in_the_time_left(pace, clock):
+    train(pace, clock, 0, 5, seconds=1, compiling=60)
+    assert pace.seconds_left == pytest.approx(5 * 1 + 10 * 4)
+    assert pace.speed == pytest.approx(20)
+    train(pace, clock, 5, 10, seconds=1)
+    train(pace, clock, 10, 12, seconds=3, compiling=60)
+    assert pace.seconds_left == pytest.approx(8 * 3)
+    assert pace.speed == pytest.approx(20 / 3)
+
+
+def test_a_line_before_anything_is_known_says_nothing_of_time(caplog, pace, clock):
+    lines = ProgressLines(pace)
+    pace.on_epoch_begin(0)
+    pace.on_epoch_end(0)
+    with caplog.at_level(logging.INFO):
+        lines.on_epoch_end(0, {"loss": 3.0, "contrastive_accuracy": 0.5})
+    assert caplog.messages == ["epoch 1/20  loss 3.000  accuracy 0.500"]

@@ -90,7 +90,7 @@ def _input_rate(data: Path, side: int) -> float:
     start_tensorflow(None)
     from simclr.data import StreamedSplit, load
     from simclr.feed import Feed
-    from simclr.pretrain import Stage, batches
+    from simclr.stages import Stage, batches
 
     config = compose_config("data=folder", f"data.root={data}", f"data.image_size={side}", "data.cache_gib=0")
     with tempfile.TemporaryDirectory() as cache:
@@ -117,7 +117,8 @@ def _waiting(size: int, gib: float) -> tuple[float, float]:
     from simclr.feed import Feed
     from simclr.network import build_network
     from simclr.optimizer import build_optimizer
-    from simclr.pretrain import ContrastiveModel, Stage, batches
+    from simclr.pretrain import ContrastiveModel
+    from simclr.stages import Stage, batches
 
     config = recipe(f"data.cache_gib={gib}")
     with tempfile.TemporaryDirectory() as cache:
