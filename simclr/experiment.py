@@ -225,6 +225,7 @@ def _measure(
     measured, predictions = measure(cell, images, pretraining, features, session)
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
     kept = {name: pretraining.manifest[name] for name in facts}
+    kept["compiling"] = pretraining.manifest.get("compiling")  # of a network made earlier it is not known
     measured["pretraining"] = {"key": cell.key, "reused": reused, **kept}
     host = {**machine.host(threads), "replicas": pretraining.manifest["host"].get("replicas", 1)}
     return {**measured, "host": host}, predictions, material

@@ -16,7 +16,7 @@ from simclr.config import Config
 from simclr.data import ImageSplit
 from simclr.validation import resolve
 
-collect_ignore = ["benchmarks/torch_program.py"]  # another interpreter's
+collect_ignore = ["benchmarks/torch_program.py", "benchmarks/torch_resnet50.py"]  # another interpreter's
 
 REPOSITORY = Path(__file__).parents[1]
 

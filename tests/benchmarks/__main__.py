@@ -11,6 +11,7 @@ from simclr import machine
 from tests.benchmarks import (
     cost,
     curve,
+    gpu,
     grid,
     memory,
     monitor,
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "cost": cost.measure,
     "precision": precision.measure,
     "curve": curve.measure,
+    "gpu": gpu.measure,
 }
 
 
