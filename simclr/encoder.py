@@ -14,6 +14,7 @@ from simclr.config import EncoderConfig
 from simclr.convolution import Convolution
 from simclr.errors import InvalidInput
 from simclr.normalization import FusedBatchNormalization
+from simclr.pooling import MaxPooling
 
 # What Keras calls the ends of ResNet-50's four stages.
 RESNET50_STAGES = ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
@@ -38,8 +39,9 @@ def build_encoder(config: EncoderConfig, channels: int, image_size: int) -> Any:
     """
     images = keras.Input((None, None, channels), name="images")
     if config.name == "resnet50":
-        # Given a tensor, Keras makes a model of a list of inputs; ours have one.
-        maps = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=images).output
+        network = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(None, None, channels))
+        network = keras.models.clone_model(network, clone_function=_ours)
+        images, maps = network.inputs[0], network.outputs[0]
     elif config.name == "small_cnn":
         maps = _plain_stages(config, images)
     elif config.name in ("small_resnet", "resnet18"):
@@ -47,6 +49,12 @@ def build_encoder(config: EncoderConfig, channels: int, image_size: int) -> Any:
     else:
         raise InvalidInput(f"encoder.name={config.name}: valid is small_cnn, small_resnet, resnet18, resnet50")
     return keras.Model(images, maps, name="backbone")
+
+
+def _ours(layer: Any) -> Any:
+    """This project's layer in place of Keras's, which computes the same from the same configuration and weights."""
+    kinds = {keras.layers.BatchNormalization: FusedBatchNormalization, keras.layers.MaxPooling2D: MaxPooling}
+    return kinds.get(type(layer), type(layer)).from_config(layer.get_config())
 
 
 def stage_outputs(backbone: Any) -> dict[str, Any]:
@@ -81,7 +89,7 @@ def _stem(config: EncoderConfig, images: Any, image_size: int) -> Any:
     maps = _convolution(config, images, config.widths[0], size=size, stride=stride, name="stem")
     maps = _relu(maps, "stem_relu")
     if stem == "imagenet":
-        maps = keras.layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(maps)
+        maps = MaxPooling(3, strides=2, padding="same", name="stem_pool")(maps)
     return maps
 
 

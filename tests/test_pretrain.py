@@ -206,11 +206,21 @@ def test_a_step_asks_nothing_of_the_host_but_its_positions(composed, made_up_spl
     assert not [output.name for output in arrays if not output.shape.is_fully_defined()]
 
 
-def ready(config, images, precision):
+def ready(config, images, precision, size=16):
     """A model before its first step, with its optimizer."""
-    network = build_network(config.encoder, config.head, images.pixels.shape[-1], 16, 0, precision=precision)
-    model = ContrastiveModel(network, images, config.augment, config.pretrain.temperature, 0, 16)
-    optimizer = build_optimizer(config.optimizer, 10, 3, config.pretrain.batch_size)
+    settings = config.pretrain
+    network = build_network(config.encoder, config.head, images.pixels.shape[-1], size, 0, precision=precision)
+    model = ContrastiveModel(
+        network,
+        images,
+        config.augment,
+        settings.temperature,
+        0,
+        size,
+        microbatch=settings.microbatch,
+        statistics=settings.statistics,
+    )
+    optimizer = build_optimizer(config.optimizer, 10, 3, settings.batch_size)
     optimizer.build(network.trainable_variables)
     model.compile(optimizer=optimizer)
     return model

@@ -15,7 +15,11 @@ from simclr.store.pretraining import Pretraining
 
 KERAS_FILE, SAVED_MODEL, CARD = "encoder.keras", "saved_model", "README.md"
 
-KERAS_LAYERS = {"Convolution": "Conv2D", "FusedBatchNormalization": "BatchNormalization"}
+KERAS_LAYERS = {
+    "Convolution": "Conv2D",
+    "FusedBatchNormalization": "BatchNormalization",
+    "MaxPooling": "MaxPooling2D",
+}
 """This package's layers and Keras's own, which compute the same from the same configuration and weights."""
 
 
