@@ -11,7 +11,14 @@ from tests.test_pretrain import ready
 
 SHAPES = pytest.mark.parametrize(
     ("side", "size", "stride", "padding"),
-    [(8, 3, 2, "same"), (9, 3, 2, "same"), (9, 3, 2, "valid"), (8, 2, 2, "valid"), (7, 3, 1, "same"), (10, 2, 3, "valid")],
+    [
+        (8, 3, 2, "same"),
+        (9, 3, 2, "same"),
+        (9, 3, 2, "valid"),
+        (8, 2, 2, "valid"),
+        (7, 3, 1, "same"),
+        (10, 2, 3, "valid"),
+    ],
 )
 
 

@@ -1,7 +1,7 @@
 """This project's training step on a GPU, for :mod:`tests.benchmarks.gpu`: ``NETWORK:SIZE:BATCH:VIEWS[:PRECISION] ...``.
 
-``NETWORK`` is ``resnet50``, ``imagenet5`` or ``digits`` (their networks, augmentations and optimizers), ``VIEWS``
-``given`` or ``made``. With ``profile`` as ``VIEWS`` one execution is profiled and its kernels' kinds are printed.
+``NETWORK`` is ``resnet50``, ``documents`` (the same in their protocol), ``imagenet5`` or ``digits``; ``VIEWS`` is
+``given`` or ``made``, or ``profile``, which prints to standard error where one execution's time goes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ AT_ONCE, EXECUTIONS = 10, 3
 """Steps between two looks of the host, and how many such stretches are timed together."""
 
 EXPERIMENTS = {
+    "documents": ("experiment=documents",),
     "resnet50": ("experiment=documents", "augment=simclr", "pretrain.precision=auto", "pretrain.statistics=together"),
     "imagenet5": ("experiment=imagenet5",),
     "digits": ("data=digits",),
@@ -73,10 +74,10 @@ def prepared(spec: str) -> tuple[float, Step]:
     execution()
     compiled = time.perf_counter() - begun
     execution()
-    if views == "profile":
-        _profile(spec, execution)
 
     def steps() -> float:
+        if views == "profile":
+            _profile(spec, execution)
         return sum(execution() for _ in range(EXECUTIONS)) / (EXECUTIONS * AT_ONCE)
 
     return compiled, steps
@@ -106,11 +107,11 @@ def _profile(spec: str, execution: Any) -> None:
                     spent[kind] += event.duration_ps
                     longest[name] += event.duration_ps
     busy = sum(spent.values()) * 1e-12
-    print(f"profile {spec} busy {busy / seconds:.3f}", flush=True)
+    print(f"profile {spec} busy {busy / seconds:.3f}", file=sys.stderr)
     for kind, picoseconds in spent.most_common():
-        print(f"profile {spec} {kind}: {picoseconds * 1e-12 / seconds:.3f}", flush=True)
+        print(f"profile {spec} {kind}: {picoseconds * 1e-12 / seconds:.3f}", file=sys.stderr)
     for name, picoseconds in longest.most_common(25):
-        print(f"profile {spec} kernel {name[:90]}: {picoseconds * 1e-12 / seconds:.4f}", flush=True)
+        print(f"profile {spec} kernel {name[:90]}: {picoseconds * 1e-12 / seconds:.4f}", file=sys.stderr)
 
 
 def _is(name: str, parts: tuple[str, ...]) -> bool:
