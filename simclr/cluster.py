@@ -79,12 +79,17 @@ def check_strategy(config: Config) -> None:
 
 
 def check_shares(settings: PretrainConfig, replicas: int) -> None:
-    """Whether a batch divides among the devices, and what each gets of it into microbatches.
+    """Whether a batch divides among the devices, and what each gets of it into microbatches; without XLA.
 
     Raises:
         InvalidInput: it does not.
     """
     batch_size, microbatch = settings.batch_size, settings.microbatch
+    if replicas > 1 and settings.xla:
+        raise InvalidInput(
+            f"pretrain.xla=true: {replicas} devices share a batch and talk to each other inside a step, which XLA "
+            "cannot compile; valid is false or null"
+        )
     if batch_size % replicas:
         below, above = batch_size // replicas * replicas, -(-batch_size // replicas) * replicas
         nearest = f"{below} or {above}" if below else f"{above}"

@@ -52,9 +52,10 @@ def build_encoder(config: EncoderConfig, channels: int, image_size: int) -> Any:
 
 
 def _ours(layer: Any) -> Any:
-    """This project's layer in place of Keras's, which computes the same from the same configuration and weights."""
-    kinds = {keras.layers.BatchNormalization: FusedBatchNormalization, keras.layers.MaxPooling2D: MaxPooling}
-    return kinds.get(type(layer), type(layer)).from_config(layer.get_config())
+    """A layer of this package in place of Keras's, computing the same from the same configuration and weights."""
+    ours = {"BatchNormalization": FusedBatchNormalization, "MaxPooling2D": MaxPooling}
+    kind: Any = ours.get(type(layer).__name__, type(layer))
+    return kind.from_config(layer.get_config())
 
 
 def stage_outputs(backbone: Any) -> dict[str, Any]:

@@ -221,7 +221,7 @@ def _pretrain(config: Config, images: AnySplit, precision: str, callbacks: Seque
     optimizer.build(network.trainable_variables)
     run = Run(model, optimizer, steps_per_epoch, saving)
     on_gpu = bool(tf.config.list_logical_devices("GPU")) and model.replicas.count == 1
-    compiled = compiles(settings.xla) and (settings.xla or model.replicas.count == 1)
+    compiled = model.replicas.count == 1 and compiles(settings.xla)
     feed = Feed(images) if isinstance(images, StreamedSplit) else None
     with deferred() as pending, feed.failing(run.save) if feed else nullcontext():
         begun = run.begin(pending)

@@ -121,8 +121,25 @@ def test_the_resnet50_is_keras_own(resnet50: Any) -> None:
     assert resnet50.count_params() == 23_587_712
     norms = [layer for layer in resnet50.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) == 53
-    assert {type(norm) for norm in norms} == {keras.layers.BatchNormalization}
     assert {norm.momentum for norm in norms} == {0.99}
+    assert {norm.epsilon for norm in norms} == {1.001e-5}
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_resnet50_computes_what_keras_own_does(resnet50: Any, training: bool) -> None:
+    own = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(None, None, 3))
+    ours, theirs = ({each.path: each for each in model.variables} for model in (resnet50, own))
+    assert list(ours) == list(theirs)
+    before = resnet50.get_weights()
+    generator = np.random.default_rng(0)
+    for path, variable in theirs.items():
+        value = variable.numpy() if "kernel" in path else generator.uniform(0.8, 1.2, variable.shape)
+        variable.assign(value)
+        ours[path].assign(value)
+    images = generator.random((4, 64, 64, 3)).astype("float32")
+    found, expected = (np.asarray(model(images, training=training)) for model in (resnet50, own))
+    resnet50.set_weights(before)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
 def test_the_resnet50s_stages_are_found_under_our_names(resnet50: Any) -> None:

@@ -91,6 +91,11 @@ def test_two_devices_make_the_steps_of_one_with_local_views():
     on_devices(2, same_steps, "augment.local_views=2")
 
 
+@pytest.mark.slow
+def test_two_devices_make_the_steps_of_one_with_statistics_of_each_view():
+    on_devices(2, same_steps, "pretrain.statistics=apart")
+
+
 def same_as_one(*overrides: str) -> None:
     """Twelve steps; and one step of SGD with a rate of one, in which the weights move by the gradient."""
     import tensorflow as tf
@@ -161,7 +166,7 @@ def test_several_devices_make_the_steps_of_one_with_every_optimizer_and_network(
 
 
 def same_resnet50_step() -> None:
-    """Its norms are Keras's own: were each to see its share alone, the loss would be another by 0.09."""
+    """Were each of its norms to see its share alone, the loss would be another by 0.09."""
     from simclr.pretrain import pretrain
 
     overrides = ("experiment=documents", "augment=simclr", "pretrain.batch_size=8", "pretrain.epochs=1")
@@ -453,6 +458,12 @@ def test_a_batch_that_does_not_divide_is_refused_with_ones_that_do(batch, device
     else:
         with pytest.raises(InvalidInput, match=f"valid is a multiple of {devices}"):
             check_shares(settings, devices)
+
+
+def test_devices_that_share_a_batch_are_not_compiled():
+    with pytest.raises(InvalidInput, match=r"pretrain\.xla=true: 2 devices share a batch .* valid is false or null"):
+        check_shares(PretrainConfig(batch_size=16, xla=True), 2)
+    check_shares(PretrainConfig(batch_size=16, xla=True), 1)
 
 
 def test_a_microbatch_divides_the_share_of_a_device():

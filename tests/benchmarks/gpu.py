@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.benchmarks.alone import RUN
@@ -21,11 +21,14 @@ from tests.benchmarks.turns import Programs
 
 ROUNDS = 3
 OURS = [sys.executable, "-m", "tests.benchmarks.gpu_program"]
-RESNET50 = ["resnet50:224:64:given", "resnet50:224:64:made", "resnet50:224:256:given", "resnet50:224:256:made"]
-SMALL = ["digits:16:128:made", "imagenet5:32:128:made", "imagenet5:48:128:made", "imagenet5:64:128:made"]
-TORCH = ["eager:64", "compiled:64", "eager:256", "compiled:256"]
+TORCH = str(Path(__file__).with_name("torch_resnet50.py"))
 SHARED = "imagenet5:64:128:made"
-ONE_SEED_EACH = "pretrain.epochs=40"
+SMALL = ("digits:16:128:made", "imagenet5:32:128:made", "imagenet5:48:128:made", SHARED)
+DETERMINISM = {
+    "no determinism": "--xla_gpu_deterministic_ops=false",
+    "kernels chosen by time": "--xla_gpu_exclude_nondeterministic_ops=true",
+}
+"""What to compare with: XLA as it comes, and its other flag for the same bits."""
 
 
 def measure() -> Iterator[tuple[str, str]]:
@@ -54,32 +57,57 @@ def _card() -> str | None:
 
 
 def _speeds() -> Iterator[tuple[str, str]]:
-    """Images a second of every program, measured in turns; those of PyTorch on the same card beside ours."""
-    groups = {"ours": Programs([*OURS, *RESNET50]), "small": Programs([*OURS, *SMALL])}
-    interpreter = torch_interpreter()
-    if interpreter:
-        # What leads TensorFlow to its libraries would lead PyTorch astray.
-        clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "LD_LIBRARY_PATH")}
-        command = [interpreter, str(Path(__file__).with_name("torch_resnet50.py")), *TORCH]
-        groups["PyTorch"] = Programs(command, clean)
-    for programs in groups.values():
-        programs.wait()
-    seconds = {
-        name: statistics.median(programs.step(name) for _ in range(ROUNDS))
-        for programs in groups.values()
-        for name in programs.compiled
+    """Images a second of every program, measured in turns; those of PyTorch on the same card beside ours.
+
+    What holds much of the card's memory is ended before the next is begun.
+    """
+    ours = {batch: [f"resnet50:224:{batch}:{views}" for views in ("given", "made")] for batch in (64, 256)}
+    torch = {batch: [f"{kind}:{batch}" for kind in ("eager", "compiled")] for batch in (64, 256)}
+    first = {
+        "this project": _Group([*OURS, *ours[64], "resnet50:224:64:profile", "documents:224:64:made:float32", *SMALL]),
+        **{
+            name: _Group([*OURS, ours[64][0]], {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}"})
+            for name, flag in DETERMINISM.items()
+        },
+        **_torch(torch[64]),
     }
-    for programs in groups.values():
-        for name, compiled in programs.compiled.items():
-            batch = int(name.split(":")[1 if programs is groups.get("PyTorch") else 2])
-            yield f"images/s, {name}", f"{batch / seconds[name]:,.0f} (ready in {compiled:.1f} s)"
-        programs.stop()
-    for batch in (64, 256):
-        given, made = (seconds[f"resnet50:224:{batch}:{views}"] for views in ("given", "made"))
-        yield f"ResNet-50, batch {batch}: making the views costs", f"{made / given - 1:+.1%}"
-        if interpreter:
-            best = min(seconds[f"{kind}:{batch}"] for kind in ("eager", "compiled"))
-            yield f"ResNet-50, batch {batch}: as many images/s as PyTorch's better one, times", f"{best / given:.2f}"
+    yield from _measured(first)
+    yield from _measured({"this project": _Group([*OURS, *ours[256]])})
+    yield from _measured(_torch(torch[256]))
+
+
+class _Group(Programs):
+    """Programs of one process, with another environment than this one's, and their images a second."""
+
+    def __init__(self, command: list[str], changes: Mapping[str, str | None] | None = None) -> None:
+        changed = {**os.environ, **(changes or {})}
+        super().__init__(command, {name: value for name, value in changed.items() if value is not None})
+
+    def speeds(self) -> Iterator[tuple[str, float, float]]:
+        for name, compiled in self.compiled.items():
+            seconds = statistics.median(self.step(name) for _ in range(ROUNDS))
+            yield name, int(re.findall(r":(\d+)", name)[-1]) / seconds, compiled
+
+
+def _torch(programs: list[str]) -> dict[str, _Group]:
+    """PyTorch's programs, where an interpreter has it; what leads TensorFlow to its libraries would lead it astray."""
+    interpreter = torch_interpreter()
+    unset = dict.fromkeys(("PYTHONPATH", "LD_LIBRARY_PATH", "XLA_FLAGS", "TF_XLA_FLAGS"))
+    return {"PyTorch": _Group([interpreter, TORCH, *programs], unset)} if interpreter else {}
+
+
+def _measured(groups: dict[str, _Group]) -> Iterator[tuple[str, str]]:
+    """Every program's figure; a group that does not get ready costs its own figures only."""
+    for name, group in groups.items():
+        try:
+            group.wait()
+        except RuntimeError as error:
+            yield name, f"not measured: {error}"
+    for name, group in groups.items():
+        for program, speed, compiled in group.speeds():
+            yield f"{name}, {program}", f"{speed:,.0f} images/s (ready in {compiled:.1f} s)"
+    for group in groups.values():
+        group.stop()
 
 
 def _shared_card() -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ class Programs:
         self.compiled: dict[str, float] = {}
 
     def wait(self) -> None:
-        """Until every program is ready.
+        """Until every program is ready; called once.
 
         Raises:
             RuntimeError: the process ended before that.
