@@ -5,14 +5,14 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from simclr import command
+from simclr.command import shell
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def cell(config: DictConfig) -> None:
     """Pretrain, probe, record."""
-    command.run_cell(config)
+    shell.run_cell(config)
 
 
 if __name__ == "__main__":
-    sys.exit(command.main(cell))
+    sys.exit(shell.main(cell))

@@ -7,7 +7,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from simclr.errors import InvalidInput
+from simclr.foundation.errors import InvalidInput
 
 
 class SimclrSweeper(BasicSweeper):  # type: ignore[misc]

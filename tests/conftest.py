@@ -13,8 +13,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from simclr.config import Config
+from simclr.config.validation import resolve
 from simclr.data import ImageSplit
-from simclr.validation import resolve
 
 collect_ignore = ["benchmarks/torch_program.py", "benchmarks/torch_resnet50.py"]  # another interpreter's
 

@@ -9,7 +9,7 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from simclr.errors import RunFailed
+from simclr.foundation.errors import RunFailed
 
 MEMBERS_MAX = 10_000
 BYTES_MAX = 1 << 29

@@ -23,7 +23,7 @@ from simclr.data import publish
 from simclr.data.decoding import Decoded, decode_all, quiet_decoders
 from simclr.data.listing import Catalogue, Split
 from simclr.data.progress import Report, progress
-from simclr.errors import RunFailed, one_line
+from simclr.foundation.errors import RunFailed, one_line
 
 # What decoding makes of a file: to be raised when it changes, so that folders made before are made again.
 DECODING = 1

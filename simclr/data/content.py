@@ -19,10 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from simclr import machine
 from simclr.data import digits, imagenet5
 from simclr.data.listing import Catalogue, path_order, stored_bytes
-from simclr.errors import InvalidInput
+from simclr.foundation import machine
+from simclr.foundation.errors import InvalidInput
 
 SCHEMA = 1
 SETTLED_NS = 2_000_000_000

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from simclr import machine
-from simclr.errors import InvalidInput, one_line
+from simclr.foundation import machine
+from simclr.foundation.errors import InvalidInput, one_line
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 PIXELS_MAX = 100_000_000

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from simclr.data.listing import Catalogue, Split
 from simclr.data.partition import part_of_each_class
-from simclr.errors import InvalidInput
+from simclr.foundation.errors import InvalidInput
 
 CLASSES = tuple("0123456789")
 TEST_SHARE = 0.25

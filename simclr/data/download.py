@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from simclr.data.progress import Report, progress
-from simclr.errors import RunFailed, one_line
+from simclr.foundation.errors import RunFailed, one_line
 
 TIMEOUT_SECONDS = 30
 BYTES_MAX = 1 << 30

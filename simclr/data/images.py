@@ -20,7 +20,7 @@ from simclr.data.provision import obtain
 from simclr.data.sources import catalogue
 from simclr.data.stream import Chunk, StreamedSplit, gib, quiet_for_good
 from simclr.data.validation import positions
-from simclr.errors import InvalidInput, RunFailed
+from simclr.foundation.errors import InvalidInput, RunFailed
 
 LOG = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.errors import InvalidInput, suggestion
+from simclr.foundation.errors import InvalidInput, suggestion
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LAYOUT = "valid is a folder with train/ and test/, each with <class>/<image> or <class>_<id>.jpg in it"

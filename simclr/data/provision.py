@@ -11,7 +11,7 @@ from simclr.data.download import fetch
 from simclr.data.listing import list_folder
 from simclr.data.lock import exclusive
 from simclr.data.progress import Report
-from simclr.errors import InvalidInput, RunFailed, one_line
+from simclr.foundation.errors import InvalidInput, RunFailed, one_line
 
 SERVER = "https://github.com"
 ADVICE = f"set SIMCLR_DATA to a folder that holds {imagenet5.FOLDER}/, or data.root to that folder itself"

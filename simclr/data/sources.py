@@ -10,7 +10,7 @@ from simclr.config import DataConfig
 from simclr.data import digits, imagenet5
 from simclr.data.listing import LAYOUT, Catalogue, list_folder
 from simclr.data.validation import taken
-from simclr.errors import InvalidInput
+from simclr.foundation.errors import InvalidInput
 
 
 def catalogue(config: DataConfig, cache: Path) -> Catalogue:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.data.decoding import decode_all
-from simclr.errors import InvalidInput, RunFailed
+from simclr.foundation.errors import InvalidInput, RunFailed
 
 Chunk = tuple[NDArray[np.uint8], NDArray[np.float32]]
 """Pixels (n, S, S, C) and aspects (n,) of some images of a split."""

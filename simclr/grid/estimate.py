@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
-from simclr.errors import InvalidInput
+from simclr.foundation.errors import InvalidInput
+from simclr.foundation.machine import resolve_precision
+from simclr.grid.plan import STARTS, Plan, Planned, Published
 from simclr.grid.schedule import Schedule
-from simclr.machine import resolve_precision
-from simclr.plan import STARTS, Plan, Planned, Published
 
 Sizes = tuple[tuple[int, float], ...]
 

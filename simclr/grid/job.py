@@ -19,11 +19,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from simclr import experiment, result
+from simclr import experiment
 from simclr.config import Config
-from simclr.errors import InvalidInput, RunFailed, StoppedEarly, one_line
-from simclr.interruption import ask_to_stop, at_once, exit_when_asked
-from simclr.validation import resolve
+from simclr.config.validation import resolve
+from simclr.foundation.errors import InvalidInput, RunFailed, StoppedEarly, one_line
+from simclr.foundation.interruption import ask_to_stop, at_once, exit_when_asked
+from simclr.records import result
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simclr.plan import STARTS, Plan, Planned, State
+from simclr.grid.plan import STARTS, Plan, Planned, State
 
 CHUNK = 24
 """Cells of one pretraining in a job. A probe takes seconds: fewer would cost more in starting, many more would leave a

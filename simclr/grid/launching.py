@@ -16,15 +16,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
-from simclr import machine, result
-from simclr.command import without_hydra
-from simclr.compose import Composer
-from simclr.errors import InvalidInput, RunFailed, one_line
+from simclr.command.shell import without_hydra
+from simclr.config.compose import Composer
+from simclr.config.validation import typed
+from simclr.foundation import machine
+from simclr.foundation.errors import InvalidInput, RunFailed, one_line
 from simclr.grid.job import STOPPED_EARLY, TrialOf
 from simclr.grid.prepare import Grid, expected, prepare
 from simclr.grid.run import run
 from simclr.grid.table import print_plan
-from simclr.validation import typed
+from simclr.records import result
 
 log = logging.getLogger(__name__)
 
@@ -194,8 +195,8 @@ def _report(root: str, *, renew: bool = True) -> None:
     """Write the report of all that is below ``root`` and print its answer; what is there already is only named."""
     page = Path(root) / "report" / "index.html"
     if renew or not page.exists():
+        from simclr.command.report import show
         from simclr.report import write
-        from simclr.report.__main__ import show
 
         try:
             written = write(root)

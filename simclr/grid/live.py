@@ -16,10 +16,10 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from simclr import result
+from simclr.grid.plan import LEFT
 from simclr.grid.table import count_of, duration
-from simclr.plan import LEFT
-from simclr.status import OVER, Doing, Status, status
+from simclr.records import result
+from simclr.records.status import OVER, Doing, Status, status
 
 if TYPE_CHECKING:
     from simclr.grid.prepare import Grid

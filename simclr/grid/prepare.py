@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from simclr import data, experiment, store
-from simclr.cell import fingerprint
-from simclr.cluster import check_strategy
-from simclr.compose import Composer
 from simclr.config import Config
-from simclr.errors import InvalidInput
+from simclr.config.cell import fingerprint
+from simclr.config.compose import Composer
+from simclr.foundation.errors import InvalidInput
 from simclr.grid.estimate import Estimate, estimate, measured
 from simclr.grid.jobs import Job, jobs
-from simclr.plan import (
+from simclr.grid.plan import (
     Abandoned,
     Facts,
     Making,
@@ -28,6 +27,7 @@ from simclr.plan import (
     plan,
 )
 from simclr.store.explain import HERE, MAKING, UNFINISHED, state
+from simclr.training.cluster import check_strategy
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from simclr import experiment, result
-from simclr.compose import Composer
-from simclr.errors import RunFailed, one_line
-from simclr.files import write_whole
+from simclr import experiment
+from simclr.config.compose import Composer
+from simclr.foundation.errors import RunFailed, one_line
+from simclr.foundation.files import write_whole
+from simclr.foundation.interruption import Pending, deferred
 from simclr.grid.job import STOP, OutOfSight, TrialOf, run_job
+from simclr.grid.plan import STARTS, Planned
 from simclr.grid.prepare import Grid
-from simclr.interruption import Pending, deferred
-from simclr.plan import STARTS, Planned
+from simclr.records import result
 from simclr.sweep.space import text_of
 
 __all__ = ["run", "run_job"]

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from collections import deque
 
-from simclr.plan import STARTS, Abandoned, Making, Plan, Planned, Published, Standing, State
+from simclr.grid.plan import STARTS, Abandoned, Making, Plan, Planned, Published, Standing, State
 
 
 class Schedule:
     """What is left of a plan, as the runner reports what happens. Each call takes constant time.
 
-    >>> from simclr.plan import Facts, plan
+    >>> from simclr.grid.plan import Facts, plan
     >>> schedule = Schedule(plan([], Facts()))
     >>> schedule.next("worker 1") is None, schedule.over
     (True, True)

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from simclr.grid.estimate import Estimate
-from simclr.plan import Plan, Planned, State
+from simclr.grid.plan import Plan, Planned, State
 
 STYLES = {
     State.RUN: "bold",

@@ -1,64 +1,8 @@
-"""``python -m simclr.report [--root DIR]``: the answer on the terminal, everything else in ``DIR/report``.
+"""``python -m simclr.report``, see :mod:`simclr.command.report`."""
 
-Exit codes: 0 written; 2 no finished cell to report on.
-"""
-
-from __future__ import annotations
-
-import argparse
-import logging
 import sys
-from pathlib import Path
 
-from rich.console import Console
-
-from simclr.report.answer import NOTHING_YET
-from simclr.report.records import Findings
-from simclr.report.table import terminal
-from simclr.report.write import Report, write
-
-WRITTEN, FAILED, NOTHING = 0, 1, 2
-MOST_NAMED = 10
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the report and print its answer; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m simclr.report", description="The answer: table, plots, page.")
-    parser.add_argument("--root", default="runs", type=Path, help="where the runs were written (default: runs)")
-    root = parser.parse_args(arguments).root
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    try:
-        report = write(root)
-    except OSError as error:
-        print(f"error: root={root}: the report cannot be written ({error.strerror})", file=sys.stderr)
-        return FAILED
-    _name_left_out(report.findings)
-    if report.page is None:
-        print(f"error: {NOTHING_YET.format(root=root)}", file=sys.stderr)
-        return NOTHING
-    show(report, Console(highlight=False))
-    print(f"report {report.page}", flush=True)
-    return WRITTEN
-
-
-def show(report: Report, console: Console) -> None:
-    """The answer and the table, as a terminal shows them."""
-    for answer in report.answers:
-        console.print(f"{answer.title}: {answer.headline}", markup=False, style="bold")
-        for sentence in answer.sentences:
-            console.print(f"  {sentence}", markup=False)
-    if report.table is not None:
-        console.print("", terminal(report.table, console.width), "", sep="\n")
-        for note in report.table.notes:
-            console.print(note, markup=False, style="dim")
-
-
-def _name_left_out(findings: Findings) -> None:
-    for left in findings.left_out[:MOST_NAMED]:
-        print(f"{left.state}: {left.name}: {left.reason}", file=sys.stderr)
-    if len(findings.left_out) > MOST_NAMED:
-        print(f"and {len(findings.left_out) - MOST_NAMED} more; the page names them all", file=sys.stderr)
-
+from simclr.command.report import main
 
 if __name__ == "__main__":
     sys.exit(main())

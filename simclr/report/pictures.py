@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from simclr.errors import one_line
+from simclr.foundation.errors import one_line
 from simclr.report import plot_accuracy, plot_classes, plot_representation, plot_search, plot_training
 from simclr.report.palette import THEMES
 from simclr.report.scene import Picture, Scene

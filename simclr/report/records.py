@@ -16,8 +16,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from simclr.errors import one_line
-from simclr.result import SCHEMA
+from simclr.foundation.errors import one_line
+from simclr.records.result import SCHEMA
 
 Answers = NDArray[np.bool_]
 

@@ -3,7 +3,7 @@
 Groups that were measured with the same label subsets on the same test images form a *panel*: within one, comparisons
 are paired. Variances are those of :mod:`simclr.report.crossed`; quantiles and p values are SciPy's.
 
-* An accuracy has Wilson's interval at its effective sample size, as in :mod:`simclr.accuracy`.
+* An accuracy has Wilson's interval at its effective sample size, as in :mod:`simclr.evaluation.accuracy`.
 * A difference has Student's interval; it is called real where its p value, after Holm's correction over all pairs of
   the panel (or over all comparisons with a baseline), is below 0.05 (Holm 1979, "A simple sequentially rejective
   multiple test procedure").
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from simclr.accuracy import wilson
+from simclr.evaluation.accuracy import wilson
 from simclr.report.crossed import MeanSquares, mean_squares
 from simclr.report.groups import Group
 from simclr.report.ranks import ranking

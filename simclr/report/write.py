@@ -8,7 +8,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from simclr.files import write_whole
+from simclr.foundation.files import write_whole
 from simclr.report.answer import Answer, answers
 from simclr.report.groups import group
 from simclr.report.records import Findings, read

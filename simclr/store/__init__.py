@@ -9,10 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from simclr import machine
-from simclr.checkpoint import Checkpoint
-from simclr.errors import InvalidInput
-from simclr.files import Damaged
+from simclr.foundation import machine
+from simclr.foundation.errors import InvalidInput
+from simclr.foundation.files import Damaged
 from simclr.store.claim import Claim, Holder, Place, Report, holder, obtain, tidy, told_progress, untold
 from simclr.store.model import network, recipe
 from simclr.store.pretraining import (
@@ -31,6 +30,7 @@ from simclr.store.pretraining import (
     publish,
     publish_features,
 )
+from simclr.training.checkpoint import Checkpoint
 
 __all__ = [
     "CHECKPOINT",
@@ -72,7 +72,7 @@ def load(root: str | Path, key: str) -> Any:
 
     Returns:
         A ``keras.Model`` from images (B, H, W, C), values in [0, 1], to embeddings (B, D) float32;
-        ``simclr.network.representation(model, "encoder")`` is the part of it that is usually wanted.
+        ``simclr.model.network.representation(model, "encoder")`` is the part of it that is usually wanted.
 
     Raises:
         InvalidInput: there is no such pretraining, or it is unfinished or damaged.

@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 
 from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
-from simclr.errors import RunFailed
-from simclr.files import now, write_whole
-from simclr.presence import runs
+from simclr.foundation.errors import RunFailed
+from simclr.foundation.files import now, write_whole
+from simclr.foundation.presence import runs
 
 # A holder that has given no sign of life for so long has lost its claim. Every process has to agree on it.
 LEASE_SECONDS = 20.0

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from simclr import data
-from simclr.cell import Cell, describe, pretraining_identity, probed_view
-from simclr.checkpoint import Checkpoint
 from simclr.config import Config
-from simclr.files import Damaged
+from simclr.config.cell import Cell, describe, pretraining_identity, probed_view
+from simclr.foundation.files import Damaged
 from simclr.store.claim import Holder, holder, told_progress
 from simclr.store.pretraining import CHECKPOINT, Pretraining, every, find, folder, place
+from simclr.training.checkpoint import Checkpoint
 
 HERE, MAKING, UNFINISHED, DAMAGED, MISSING = "there", "being made", "unfinished", "damaged", "missing"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from simclr import result
-from simclr.cell import head_layers, probed_view, stage_layers
 from simclr.config import Config
-from simclr.errors import InvalidInput, suggestion
-from simclr.files import write_whole
+from simclr.config.cell import head_layers, probed_view, stage_layers
+from simclr.foundation.errors import InvalidInput, suggestion
+from simclr.foundation.files import write_whole
+from simclr.records import result
 from simclr.store.model import network, recipe
 from simclr.store.pretraining import Pretraining
 
@@ -44,7 +44,7 @@ def export(pretraining: Pretraining, root: str | Path, target: Path, layer: str 
         raise InvalidInput(f"--layer {layer}: this network has {', '.join(names)}.{suggestion(layer, names)}")
     if target.exists() and any(target.iterdir()):
         raise InvalidInput(f"{target}: is not empty; valid is a new folder")
-    from simclr.network import representation
+    from simclr.model.network import representation
 
     model = _plain(representation(network(pretraining), layer))
     target.mkdir(parents=True, exist_ok=True)

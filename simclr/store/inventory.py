@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from simclr import result
-from simclr.files import SET_ASIDE, Damaged, sealed
-from simclr.presence import seen
-from simclr.status import PROGRESS
+from simclr.foundation.files import SET_ASIDE, Damaged, sealed
+from simclr.foundation.presence import seen
+from simclr.records import result
+from simclr.records.status import PROGRESS
 from simclr.store.claim import Place, at_rest, holder
 from simclr.store.explain import HERE, MAKING, UNFINISHED, State, state
 from simclr.store.pretraining import Pretraining, every, find, folder

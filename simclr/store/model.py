@@ -8,9 +8,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from simclr.config import Config
-from simclr.files import Damaged
+from simclr.config.validation import resolve
+from simclr.foundation.files import Damaged
 from simclr.store.pretraining import CONFIG, Pretraining
-from simclr.validation import resolve
 
 
 def recipe(folder: Path) -> Config:
@@ -32,7 +32,7 @@ def network(pretraining: Pretraining) -> Any:
     Raises:
         Damaged: its files cannot be read, or are not those of the network that the configuration means.
     """
-    from simclr.network import assign_by_name, build_network
+    from simclr.model.network import assign_by_name, build_network
 
     config = recipe(pretraining.folder)
     model = build_network(

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.cell import View
-from simclr.files import MANIFEST, SET_ASIDE, Damaged, seal, sealed, set_aside, whole_file
+from simclr.config.cell import View
+from simclr.foundation.files import MANIFEST, SET_ASIDE, Damaged, seal, sealed, set_aside, whole_file
 from simclr.store.claim import Place, Report
 
 WEIGHTS, HISTORY, CONFIG, CHECKPOINT, PROGRESS = (
@@ -99,7 +99,7 @@ class Features:
         return load_arrays(self.folder / "views.npz", ["pairs"])["pairs"]
 
     def alignment(self, layer: str) -> float:
-        """Mean squared distance of two views' unit features over the test images, see ``simclr.representation``."""
+        """Mean squared distance of two views' unit features over the test images, see :mod:`representation`."""
         return float(self.manifest["alignment"][layer])
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from simclr.compose import CONF
-from simclr.errors import InvalidInput, suggestion
+from simclr.config.compose import CONF
+from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.sweep.distribution import Categorical, Constant, Distribution, values
 from simclr.sweep.marked import Entries, Marked
 from simclr.sweep.parameter import read_distribution

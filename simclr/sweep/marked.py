@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from simclr.errors import InvalidInput, one_line, suggestion
+from simclr.foundation.errors import InvalidInput, one_line, suggestion
 
 Entries = dict[str, tuple[yaml.Node, yaml.Node]]
 """What a mapping holds: the nodes of the key and of the value, by key."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import yaml
 
-from simclr.errors import suggestion
+from simclr.foundation.errors import suggestion
 from simclr.sweep.distribution import (
     Beta,
     Categorical,

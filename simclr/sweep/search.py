@@ -23,8 +23,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from simclr.config import Config, Decides, settings
-from simclr.errors import InvalidInput
-from simclr.sweep import lease
+from simclr.foundation import lock
+from simclr.foundation.errors import InvalidInput
 from simclr.sweep.drawing import drawn_as, suggest
 from simclr.sweep.hyperband import should_stop
 from simclr.sweep.space import Hyperband, Sweep, text_of
@@ -84,7 +84,7 @@ class Search:
         self._storage = JournalStorage(
             JournalFileBackend(str(journal), lock_obj=_JournalLock(self.folder / "journal.lock"))
         )
-        with lease.held(self.folder / "sweep.lock"):
+        with lock.held(self.folder / "sweep.lock"):
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=sweep.name,
@@ -107,7 +107,7 @@ class Search:
         Returns:
             None where ``run_cap`` or the metric's target is reached; others may still be running theirs.
         """
-        with lease.held(self.folder / "sweep.lock"):
+        with lock.held(self.folder / "sweep.lock"):
             trials = self._study.get_trials(deepcopy=False)
             for each in trials:
                 if each.state is TrialState.RUNNING and (lost := self._take_over(each)) is not None:
@@ -169,7 +169,7 @@ class Search:
         found = []
         for each in self._study.get_trials(deepcopy=False):
             state = _STATES[each.state]
-            if state == "running" and each.number not in self._leases and not lease.is_held(self._lock(each.number)):
+            if state == "running" and each.number not in self._leases and not lock.is_held(self._lock(each.number)):
                 state = "lost"
             overrides = tuple(each.user_attrs.get("overrides", ()))
             found.append(TrialStanding(each.number, state, overrides, each.value, self._looks(each)))
@@ -227,7 +227,7 @@ class Search:
         return self.folder / f"trial-{number}.lock"
 
     def _lease(self, number: int) -> bool:
-        if (descriptor := lease.take(self._lock(number))) is not None:
+        if (descriptor := lock.take(self._lock(number))) is not None:
             self._leases[number] = descriptor
         return descriptor is not None
 
@@ -280,7 +280,7 @@ class _JournalLock(JournalFileOpenLock):
         self._descriptor = -1
 
     def acquire(self) -> bool:
-        self._descriptor = lease.wait(self._path)
+        self._descriptor = lock.wait(self._path)
         return True
 
     def release(self) -> None:

@@ -13,11 +13,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString, Transformer
 from hydra.errors import HydraException
 
-from simclr.compose import CONF
 from simclr.config import Config, settings
-from simclr.errors import InvalidInput, suggestion
+from simclr.config.compose import CONF
+from simclr.config.validation import validate_one
+from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.sweep.distribution import Categorical, Constant, Distribution, ends, is_whole, values
-from simclr.validation import validate_one
 
 METHODS = ("grid", "random", "bayes")
 
@@ -150,7 +150,7 @@ def check_override(text: str, conf: Path = CONF) -> None:
     Raises:
         InvalidInput: it is not.
     """
-    from simclr.command import explain
+    from simclr.command.shell import explain
 
     if (wrong := explain([text], conf)) is not None:
         raise wrong

@@ -12,8 +12,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from simclr.cell import Cell
 from simclr.config import Config
+from simclr.config.cell import Cell
 from simclr.tracking.claims import Claim
 from simclr.tracking.client import Patience
 from simclr.tracking.content import Material, configuration

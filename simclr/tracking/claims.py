@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from simclr import agent
-from simclr.tracking import client
+from simclr.tracking import agent, client
 from simclr.tracking.connection import Connection
 
 CLAIM = "pretraining.claim."

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from simclr.errors import one_line
+from simclr.foundation.errors import one_line
 
 if TYPE_CHECKING:
     import wandb

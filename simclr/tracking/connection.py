@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from simclr import agent
 from simclr.config import Config
-from simclr.errors import one_line
-from simclr.tracking import client
+from simclr.foundation.errors import one_line
+from simclr.tracking import agent, client
 from simclr.tracking.client import Patience, Value, reason, within
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.config import Config, settings
-from simclr.studio import Drawing
+from simclr.tracking.studio import Drawing
 
 if TYPE_CHECKING:
     import wandb

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from simclr import machine
 from simclr.config import Config
-from simclr.errors import one_line
-from simclr.files import MANIFEST
-from simclr.studio import Studio
+from simclr.foundation import machine
+from simclr.foundation.errors import one_line
+from simclr.foundation.files import MANIFEST
 from simclr.tracking import artifacts, client, content
 from simclr.tracking.claims import Claims
 from simclr.tracking.client import Patience, Value, reason, within
 from simclr.tracking.connection import Connection
 from simclr.tracking.content import Material
+from simclr.tracking.studio import Studio
 
 if TYPE_CHECKING:
     import wandb

@@ -7,7 +7,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from simclr import machine
+from simclr.foundation import machine
 from tests.benchmarks import (
     cost,
     curve,

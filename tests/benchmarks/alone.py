@@ -14,10 +14,10 @@ RUN = (sys.executable, str(Path(__file__).parents[2] / "run.py"))
 
 PRETRAINING = """
 import sys
-from simclr.runtime import start_tensorflow
+from simclr.training.runtime import start_tensorflow
 start_tensorflow(None)
-from simclr import machine
-from simclr.pretrain import pretrain
+from simclr.foundation import machine
+from simclr.training.pretrain import pretrain
 from tests.benchmarks.recipe import made_up_images, recipe
 images, side, *overrides = sys.argv[1:]
 config = recipe(f"pretrain.sizes=[[{side},1.0]]", f"data.image_size={side}", *overrides)

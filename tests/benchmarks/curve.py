@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from simclr import result
+from simclr.records import result
 from tests.benchmarks.alone import seconds_of_run
 from tests.real_set import real_images
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simclr.config import Config
-from simclr.network import build_network
+from simclr.model.network import build_network
 
 PEAK_TERAFLOPS = {7.0: 125.0, 7.5: 65.0, 8.0: 312.0, 8.6: 71.0, 8.9: 121.0, 9.0: 989.0}
 """Dense peak of the usual card of a compute capability in its fastest 16-bit mode: V100, T4, A100, A10, L4, H100."""

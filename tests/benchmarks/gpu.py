@@ -129,7 +129,7 @@ def _shared_card() -> Iterator[tuple[str, str]]:
 def _commands() -> Iterator[tuple[str, str]]:
     """Whole commands: the README's first one, and a second pretraining of the documents' network to its first step."""
     with tempfile.TemporaryDirectory() as root:
-        told = (f"root={root}", "tracking.mode=disabled", "hydra.verbose=simclr.resume")
+        told = (f"root={root}", "tracking.mode=disabled", "hydra.verbose=simclr.training.resume")
         for name, overrides in (
             ("README's first command", ("head=two_relu", "probe.layer=-4")),
             ("documents, one epoch", ("experiment=documents", "pretrain.epochs=1", "pretrain.monitor_epochs=0")),

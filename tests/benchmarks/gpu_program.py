@@ -13,8 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from simclr import machine
-from simclr.runtime import start_tensorflow
+from simclr.foundation import machine
+from simclr.training.runtime import start_tensorflow
 from tests.benchmarks.recipe import compose_config, made_up_images
 from tests.benchmarks.turns import Step, serve
 
@@ -41,9 +41,9 @@ def prepared(spec: str) -> tuple[float, Step]:
     import numpy as np
     import tensorflow as tf
 
-    from simclr.network import build_network
-    from simclr.optimizer import build_optimizer
-    from simclr.pretrain import ContrastiveModel
+    from simclr.model.network import build_network
+    from simclr.training.optimizer import build_optimizer
+    from simclr.training.pretrain import ContrastiveModel
 
     network_name, size_text, batch_text, views, *precisions = spec.split(":")
     size, batch = int(size_text), int(batch_text)

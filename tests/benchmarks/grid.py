@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from simclr.status import PROGRESS, statuses
+from simclr.records.status import PROGRESS, statuses
 from tests.benchmarks.alone import ended, seconds_of_run
 
 NINE = ("head=zero_relu,one_relu,two_relu", "probe.layer=-2,-4,-6", "tracking.mode=disabled")
@@ -23,7 +23,7 @@ TINY = ("pretrain.epochs=1", "encoder.widths=[8,12]", "encoder.blocks=[1,1]", "p
 
 PLAN = """
 import itertools, sys, time
-from simclr.compose import Composer
+from simclr.config.compose import Composer
 from simclr.grid.prepare import prepare
 count = int(sys.argv[1])
 heads, layers = ("zero_relu", "one_relu", "two_relu"), (-2, -4, -6)

@@ -10,12 +10,12 @@ from tests.benchmarks.recipe import compose_config, made_up_images, recipe
 
 def measure(epochs: int = 40) -> Iterator[tuple[str, str]]:
     """The monitor's share of the seconds, tracing included: in a short run of the recipe, in a whole one of digits."""
-    from simclr.runtime import start_tensorflow
+    from simclr.training.runtime import start_tensorflow
 
     start_tensorflow(None)
-    from simclr import machine
-    from simclr.callbacks import NeighbourMonitor
-    from simclr.pretrain import pretrain
+    from simclr.foundation import machine
+    from simclr.training.callbacks import NeighbourMonitor
+    from simclr.training.pretrain import pretrain
 
     for name, config, images in (
         ("imagenet5", recipe(f"pretrain.epochs={epochs}"), made_up_images(1250, 96)),

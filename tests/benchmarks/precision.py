@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 
-from simclr import result
+from simclr.records import result
 from tests.benchmarks.alone import seconds_of_run
 from tests.real_set import real_images
 

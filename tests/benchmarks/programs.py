@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from simclr import machine
+from simclr.foundation import machine
 from tests.benchmarks.recipe import made_up_images, recipe
 
 ROUNDS, STEPS, SIZE = 7, 3, 64
@@ -31,7 +31,7 @@ Program = Callable[[], float]
 
 def measure() -> Iterator[tuple[str, str]]:
     """How much longer another program takes for a step than this one, and each one's images per second."""
-    from simclr.runtime import start_tensorflow
+    from simclr.training.runtime import start_tensorflow
 
     threads = start_tensorflow(None)
     config = recipe()
@@ -82,9 +82,9 @@ def ours(precision: str, *, given: bool, stock: bool = False) -> Program:
     """This project's step; with ``stock``, of Keras's own layers."""
     import tensorflow as tf
 
-    from simclr.network import build_network
-    from simclr.optimizer import build_optimizer
-    from simclr.pretrain import ContrastiveModel
+    from simclr.model.network import build_network
+    from simclr.training.optimizer import build_optimizer
+    from simclr.training.pretrain import ContrastiveModel
 
     config = recipe()
     batch = config.pretrain.batch_size
@@ -114,8 +114,8 @@ def _bare(precision: str) -> Program:
     """The network's forward and backward pass on given views, and nothing else."""
     import tensorflow as tf
 
-    from simclr.loss import nt_xent
-    from simclr.network import build_network
+    from simclr.model.network import build_network
+    from simclr.training.loss import nt_xent
 
     config = recipe()
     network = build_network(config.encoder, config.head, 3, SIZE, 0, precision=precision)
@@ -182,7 +182,7 @@ def _stock_network() -> Any:
     """The recipe's network in float32, of Keras's own layers."""
     import keras
 
-    from simclr.network import build_network
+    from simclr.model.network import build_network
     from simclr.store.export import KERAS_LAYERS
 
     def plain(layer: Any) -> Any:

@@ -8,8 +8,8 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 
 from simclr.config import Config
+from simclr.config.validation import resolve
 from simclr.data import ImageSplit
-from simclr.validation import resolve
 
 CONF = Path(__file__).parents[2] / "conf"
 

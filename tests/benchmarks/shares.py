@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from simclr import machine
+from simclr.foundation import machine
 from tests.benchmarks import programs
 from tests.benchmarks.flops import PASSES, forward_flops
 from tests.benchmarks.recipe import recipe
@@ -27,7 +27,7 @@ KINDS = {
 
 def measure() -> Iterator[tuple[str, str]]:
     """Shares of the time in operations, of the whole step and of the step on given views, whose difference is views."""
-    from simclr.runtime import start_tensorflow
+    from simclr.training.runtime import start_tensorflow
 
     start_tensorflow(None)
     precision = machine.resolve_precision("auto")

@@ -20,7 +20,14 @@ def measure(rounds: int = 3) -> Iterator[tuple[str, str]]:
             begun = time.time()
             done = subprocess.run(
                 # Another seed each time, or the second start would find the first one's pretraining.
-                [*RUN, *data, f"root={root}", f"seed={start}", "pretrain.epochs=1", "hydra.verbose=simclr.resume"],
+                [
+                    *RUN,
+                    *data,
+                    f"root={root}",
+                    f"seed={start}",
+                    "pretrain.epochs=1",
+                    "hydra.verbose=simclr.training.resume",
+                ],
                 capture_output=True,
                 text=True,
                 check=True,

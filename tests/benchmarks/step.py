@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from simclr import machine
+from simclr.foundation import machine
 from tests.benchmarks.recipe import made_up_images, recipe
 
 ROUNDS, STEPS = 7, 5
@@ -19,15 +19,15 @@ ROUNDS, STEPS = 7, 5
 
 def measure(sizes: tuple[int, ...] = (32, 48, 64)) -> Iterator[tuple[str, str]]:
     """The ratio of the two at each of the recipe's training sizes, and the images per second of the step."""
-    from simclr.runtime import start_tensorflow
+    from simclr.training.runtime import start_tensorflow
 
     start_tensorflow(None)
     import tensorflow as tf
 
-    from simclr.loss import nt_xent
-    from simclr.network import build_network
-    from simclr.optimizer import build_optimizer
-    from simclr.pretrain import ContrastiveModel
+    from simclr.model.network import build_network
+    from simclr.training.loss import nt_xent
+    from simclr.training.optimizer import build_optimizer
+    from simclr.training.pretrain import ContrastiveModel
 
     config = recipe()
     batch = config.pretrain.batch_size

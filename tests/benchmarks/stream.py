@@ -70,7 +70,7 @@ def _run(data: Path, root: Path) -> tuple[float, float]:
     settings = ("data=folder", f"data.root={data}", "data.cache_gib=0", f"root={root}", "tracking.mode=disabled")
     begun = time.time()
     run = subprocess.Popen(
-        [*RUN, *settings, "pretrain.checkpoint_minutes=1000", "hydra.verbose=simclr.pretrain"],
+        [*RUN, *settings, "pretrain.checkpoint_minutes=1000", "hydra.verbose=simclr.training.pretrain"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -85,12 +85,12 @@ def _run(data: Path, root: Path) -> tuple[float, float]:
 
 def _input_rate(data: Path, side: int) -> float:
     """Images per second of the pipeline with nothing that uses them."""
-    from simclr.runtime import start_tensorflow
+    from simclr.training.runtime import start_tensorflow
 
     start_tensorflow(None)
     from simclr.data import StreamedSplit, load
-    from simclr.feed import Feed
-    from simclr.stages import Stage, batches
+    from simclr.training.feed import Feed
+    from simclr.training.stages import Stage, batches
 
     config = compose_config("data=folder", f"data.root={data}", f"data.image_size={side}", "data.cache_gib=0")
     with tempfile.TemporaryDirectory() as cache:
@@ -107,18 +107,18 @@ def _input_rate(data: Path, side: int) -> float:
 
 def _waiting(size: int, gib: float) -> tuple[float, float]:
     """The share of its time that the recipe's step waits for its batch, and the images per second of both."""
-    from simclr.runtime import start_tensorflow
+    from simclr.training.runtime import start_tensorflow
 
     start_tensorflow(None)
     import tensorflow as tf
 
-    from simclr import machine
     from simclr.data import StreamedSplit, load
-    from simclr.feed import Feed
-    from simclr.network import build_network
-    from simclr.optimizer import build_optimizer
-    from simclr.pretrain import ContrastiveModel
-    from simclr.stages import Stage, batches
+    from simclr.foundation import machine
+    from simclr.model.network import build_network
+    from simclr.training.feed import Feed
+    from simclr.training.optimizer import build_optimizer
+    from simclr.training.pretrain import ContrastiveModel
+    from simclr.training.stages import Stage, batches
 
     config = recipe(f"data.cache_gib={gib}")
     with tempfile.TemporaryDirectory() as cache:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simclr.data import archive
-from simclr.errors import RunFailed
+from simclr.foundation.errors import RunFailed
 
 from .samples import packed
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from simclr.data.decoding import decode, decode_all, quiet_decoders
-from simclr.errors import InvalidInput
+from simclr.foundation.errors import InvalidInput
 
 from .samples import encoded, picture
 

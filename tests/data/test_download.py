@@ -7,7 +7,7 @@ import pytest
 
 from simclr.data import download
 from simclr.data.download import fetch
-from simclr.errors import RunFailed
+from simclr.foundation.errors import RunFailed
 
 from .samples import Server
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from simclr.config import DataConfig
 from simclr.data import Images, arrays, imagenet5, load
-from simclr.errors import InvalidInput, RunFailed
+from simclr.foundation.errors import InvalidInput, RunFailed
 
 from .samples import Tree, encoded, picture
 

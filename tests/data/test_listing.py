@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from simclr.data.listing import Catalogue, list_folder
-from simclr.errors import InvalidInput
+from simclr.foundation.errors import InvalidInput
 
 from .samples import Tree
 

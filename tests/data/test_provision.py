@@ -10,7 +10,7 @@ import pytest
 from simclr.data import imagenet5
 from simclr.data.content import combined
 from simclr.data.provision import obtain
-from simclr.errors import RunFailed
+from simclr.foundation.errors import RunFailed
 
 from .samples import Server, encoded, packed, picture
 

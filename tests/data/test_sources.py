@@ -8,7 +8,7 @@ import pytest
 
 from simclr.config import DataConfig
 from simclr.data import catalogue, imagenet5
-from simclr.errors import InvalidInput
+from simclr.foundation.errors import InvalidInput
 
 from .samples import Tree
 

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from simclr import experiment
-from simclr.baseline import pixel_features
-from simclr.callbacks import NeighbourMonitor
-from simclr.cell import View
-from simclr.checkpoint import Checkpoint
 from simclr.config import Config
+from simclr.config.cell import View
 from simclr.data import Images, ImageSplit, StreamedSplit, load
-from simclr.errors import RunFailed
-from simclr.pretrain import pretrain
-from simclr.resume import Saving
-from simclr.runtime import start_tensorflow
+from simclr.evaluation.baseline import pixel_features
+from simclr.foundation.errors import RunFailed
+from simclr.training.callbacks import NeighbourMonitor
+from simclr.training.checkpoint import Checkpoint
+from simclr.training.pretrain import pretrain
+from simclr.training.resume import Saving
+from simclr.training.runtime import start_tensorflow
 
 from .samples import Tree, encoded, picture
 
@@ -189,7 +189,7 @@ def test_streamed_images_train_to_the_same_bits_watched_by_the_same_monitor(
 
 
 def test_a_stream_tells_how_long_its_steps_waited(config: Config, streamed: Images, caplog) -> None:
-    with caplog.at_level("INFO", "simclr.feed"):
+    with caplog.at_level("INFO", "simclr.training.feed"):
         pretrain(config, streamed.train, "float32")
     shares = [float(re.search(r"waited for images: (\d+\.\d) %", told)[1]) for told in caplog.messages]
     assert len(shares) == len(config.pretrain.sizes)
@@ -221,7 +221,7 @@ def test_a_stream_that_goes_on_decodes_nothing_that_was_seen_before(
 def test_features_pairs_and_examples_are_the_same(
     config: Config, kept: Images, streamed: Images, trained: Trained, monkeypatch
 ) -> None:
-    from simclr import features
+    from simclr.evaluation import features
 
     monkeypatch.setattr(features, "BATCH", 16)  # several chunks
     network, layers = trained.done.network, ["encoder", "relu_1"]
@@ -312,7 +312,7 @@ def test_nothing_is_published_of_images_that_changed_while_they_were_streamed(
 def test_a_network_is_fine_tuned_to_the_same_answers(
     composed, kept: Images, streamed: Images, photographs: Tree
 ) -> None:
-    from simclr.finetune import FineTuning
+    from simclr.evaluation.finetune import FineTuning
 
     quick = ("probe.epochs=2", "probe.folds=2", "probe.batch_size=4", "probe.learning_rates=[0.01]")
     config = composed(*TINY, "probe=finetune", *quick, "data.cache_gib=0", f"data.root={photographs.root}")

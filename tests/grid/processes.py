@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from simclr.machine import cpus
+from simclr.foundation.machine import cpus
 
 REPOSITORY = Path(__file__).parents[2]
 RUN = (str(REPOSITORY / "run.py"), "-m")

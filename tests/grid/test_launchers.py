@@ -29,7 +29,7 @@ from tests.grid.processes import (
     statuses,
     training,
 )
-from tests.store.mounts import inside, private_mounts
+from tests.mounts import inside, private_mounts
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from simclr.validation import resolve
+from simclr.config.validation import resolve
 
 INDEX = {
     "two_relu": {"projection": -1, "relu_2": -2, "dense_2": -3, "relu_1": -4, "dense_1": -5, "encoder": -6},

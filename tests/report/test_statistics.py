@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simclr import accuracy
+from simclr.evaluation import accuracy
 from simclr.report.crossed import mean_squares
 from simclr.report.groups import group
 from simclr.report.records import read

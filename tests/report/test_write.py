@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
+from simclr.command.report import main
 from simclr.report import write
-from simclr.report.__main__ import main
 from tests.report.conftest import spoil
 from tests.report.constructed import Noise, build, grid
 
@@ -57,7 +57,7 @@ def test_the_same_root_makes_the_same_report(copied, written):
 
 
 def test_tensorflow_is_not_needed():
-    modules = "simclr.report.__main__, simclr.report.page, simclr.report.pictures"
+    modules = "simclr.command.report, simclr.report.page, simclr.report.pictures"
     code = f"import sys, {modules}; print('tensorflow' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"

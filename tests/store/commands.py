@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.store.mounts import inside
+from tests.mounts import inside
 
 RUN = Path(__file__).parents[2] / "run.py"
 TINY = (

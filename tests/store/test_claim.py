@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from filelock import SoftFileLease
 
-from simclr.errors import RunFailed
+from simclr.foundation.errors import RunFailed
 from simclr.store import claim
 from simclr.store.claim import ClaimLost, Place, holder, obtain, told_progress
-from tests.store.mounts import private_mounts
+from tests.mounts import private_mounts
 
 ELSEWHERE = "filelock/2\npid=4711\nhost=another-machine\nmode=lease\ntoken={token}\nduration={duration!r}\n"
 

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from simclr import machine, store
-from simclr.cell import View
-from simclr.checkpoint import Checkpoint
-from simclr.errors import InvalidInput
-from simclr.files import MANIFEST, SET_ASIDE, Damaged
-from simclr.network import build_network, variables_by_name
+from simclr import store
+from simclr.config.cell import View
+from simclr.foundation import machine
+from simclr.foundation.errors import InvalidInput
+from simclr.foundation.files import MANIFEST, SET_ASIDE, Damaged
+from simclr.model.network import build_network, variables_by_name
 from simclr.store.pretraining import PUBLISHING, load_arrays, save_arrays
-from tests.store.mounts import small_disk
-from tests.test_pretrain import TINY
+from simclr.training.checkpoint import Checkpoint
+from tests.mounts import small_disk
+from tests.training.test_pretrain import TINY
 
 KEY = "0123456789abcdef"
 VIEW = View(16, False, False)
@@ -162,7 +163,7 @@ def test_damage_of_the_manifest_is_found(root, kind):
 
 def test_a_manifest_that_does_not_vouch_for_every_file_is_damage(root, network):
     store_folder = store.folder(root, KEY)
-    from simclr.files import seal
+    from simclr.foundation.files import seal
 
     seal(store_folder, [store.WEIGHTS], {"key": KEY})
     with pytest.raises(Damaged, match="does not name every file"):

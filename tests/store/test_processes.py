@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 
 from simclr import experiment, store
-from simclr.errors import RunFailed
-from simclr.files import MANIFEST, SET_ASIDE, Damaged, sealed
-from simclr.runtime import start_tensorflow
+from simclr.foundation.errors import RunFailed
+from simclr.foundation.files import MANIFEST, SET_ASIDE, Damaged, sealed
+from simclr.training.runtime import start_tensorflow
+from tests.mounts import SmallDisk, private_mounts, small_disk
 from tests.store.commands import TINY, Command, checkpoints, kept, leftovers, numbers
-from tests.store.mounts import SmallDisk, private_mounts, small_disk
 
 
 class Reference:

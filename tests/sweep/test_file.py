@@ -10,8 +10,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simclr.compose import Composer
-from simclr.errors import InvalidInput
+from simclr.config.compose import Composer
+from simclr.foundation.errors import InvalidInput
 from simclr.sweep.distribution import (
     Beta,
     Categorical,

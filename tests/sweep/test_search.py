@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simclr.errors import InvalidInput
-from simclr.sweep import lease
+from simclr.foundation import lock
+from simclr.foundation.errors import InvalidInput
 from simclr.sweep.distribution import (
     Beta,
     Categorical,
@@ -332,11 +332,11 @@ def test_a_sweeps_folder_lies_below_the_root_whatever_its_name(tmp_path):
 
 def test_a_lock_is_held_by_one_until_it_is_let_go(tmp_path):
     path = tmp_path / "lock"
-    assert not lease.is_held(path)
-    descriptor = lease.take(path)
-    assert lease.is_held(path)
-    assert lease.take(path) is None
+    assert not lock.is_held(path)
+    descriptor = lock.take(path)
+    assert lock.is_held(path)
+    assert lock.take(path) is None
     os.close(descriptor)
-    assert not lease.is_held(path)
-    with lease.held(path):
-        assert lease.is_held(path)
+    assert not lock.is_held(path)
+    with lock.held(path):
+        assert lock.is_held(path)

@@ -1,0 +1,145 @@
+"""``python -m simclr.store``: what pretrained networks there are, which one a configuration means, taking one along."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from simclr.foundation.errors import InvalidInput, one_line
+
+CONSOLE = Console(soft_wrap=True, highlight=False)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand.
+
+    Returns:
+        The exit code: 0 well, 1 damaged or failed, 2 bad input.
+    """
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        return int(options.run(options))
+    except InvalidInput as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot write or read: {one_line(error)}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m simclr.store", description="The pretrained networks below a root.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, summary: str, *, rooted: bool = True) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=summary)
+        added.set_defaults(run=run)
+        if rooted:
+            added.add_argument("--root", default="runs", help="as given to the runs (%(default)s)")
+        return added
+
+    command("list", _list, "what is there: key, what it is, size, age, and which results use it")
+    explaining = command(
+        "explain", _explain, "which pretraining a configuration means, whether it is there, and why not", rooted=False
+    )
+    explaining.add_argument("overrides", nargs="*", help="as for run.py: head=two_relu pretrain.epochs=100 ...")
+    command("verify", _verify, "compare every file with its checksum; exit code 1 if one is damaged")
+    exporting = command("export", _export, "write a network for use elsewhere: .keras, SavedModel, model card")
+    exporting.add_argument("key", metavar="KEY", help="of the pretraining, or its first digits")
+    exporting.add_argument("directory", metavar="DIR", type=Path, help="a new folder")
+    exporting.add_argument("--layer", default="encoder", help="the last layer that is kept (%(default)s)")
+    pruning = command("prune", _prune, "what no result uses; nothing is deleted without --yes")
+    pruning.add_argument("--unfinished", action="store_true", help="also what is left of interrupted pretrainings")
+    pruning.add_argument("--yes", action="store_true", help="delete it")
+    return parser
+
+
+def _list(options: argparse.Namespace) -> int:
+    from simclr.store.inventory import inventory, leftovers
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("key", "what", "state", "size", "age", "used by"):
+        table.add_column(name, no_wrap=name == "key", overflow="fold")
+    for item in inventory(options.root):
+        users = "\n".join(item.results) or "no result"
+        table.add_row(item.key, item.what, item.state.name, _bytes(item.size), _age(item.changed), users)
+    if table.rows:
+        (CONSOLE if CONSOLE.is_terminal else Console(width=160)).print(table)
+    else:
+        CONSOLE.print(f"no pretraining below {options.root}; python run.py makes one", markup=False)
+    if left := list(leftovers(options.root)):
+        size = _bytes(sum(each.size for each in left))
+        CONSOLE.print(f"{len(left)} set aside or left half-written, {size}: see prune", markup=False)
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from simclr.command.shell import compose
+    from simclr.store.explain import explain
+
+    for line in explain(compose(options.overrides)):
+        CONSOLE.print(line, markup=False)
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from simclr.store.inventory import verify
+
+    checked, damaged = 0, 0
+    for path, damage in verify(options.root):
+        checked += 1
+        if damage is not None:
+            damaged += 1
+            CONSOLE.print(f"{path}: {damage}", markup=False)
+    CONSOLE.print(f"{checked} folders checked, {damaged} damaged", markup=False)
+    return 1 if damaged else 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from simclr.store import named
+    from simclr.store.export import export
+    from simclr.training.runtime import start_tensorflow
+
+    pretraining = named(options.root, options.key)
+    start_tensorflow(None)
+    export(pretraining, options.root, options.directory, options.layer)
+    CONSOLE.print(f"wrote {options.directory}", markup=False)
+    return 0
+
+
+def _prune(options: argparse.Namespace) -> int:
+    from simclr.store.inventory import prunable, remove
+
+    total = 0
+    for each in list(prunable(options.root, unfinished=options.unfinished)):
+        if options.yes and not remove(each.path):
+            CONSOLE.print(f"kept {each.path}: somebody is at it now", markup=False)
+            continue
+        total += each.size
+        done = "deleted" if options.yes else "would delete"
+        CONSOLE.print(f"{done} {each.path}: {each.reason}, {_bytes(each.size)}", markup=False)
+    CONSOLE.print(
+        f"{_bytes(total)} {'freed' if options.yes else 'could be freed; with --yes it is deleted'}", markup=False
+    )
+    return 0
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} seconds"

@@ -1,0 +1,40 @@
+"""What can be configured and what a configuration means: schema, validation, composition, identity.
+
+What the schema says is imported from here. Of the modules, :mod:`validation <simclr.config.validation>` makes a typed
+configuration of a composed one, :mod:`compose <simclr.config.compose>` composes many at once, and
+:mod:`cell <simclr.config.cell>` names cells and pretrainings. Values live in ``conf/``, a folder per group.
+"""
+
+from simclr.config.schema import (
+    LABELLED_TRAINING,
+    AugmentConfig,
+    Config,
+    DataConfig,
+    Decides,
+    EncoderConfig,
+    HeadConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    ProbeConfig,
+    Range,
+    decisive,
+    options,
+    settings,
+)
+
+__all__ = [
+    "LABELLED_TRAINING",
+    "AugmentConfig",
+    "Config",
+    "DataConfig",
+    "Decides",
+    "EncoderConfig",
+    "HeadConfig",
+    "OptimizerConfig",
+    "PretrainConfig",
+    "ProbeConfig",
+    "Range",
+    "decisive",
+    "options",
+    "settings",
+]

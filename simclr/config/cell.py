@@ -1,0 +1,203 @@
+"""The identity of cells and pretrainings, and which layers a head has.
+
+A *cell* is a full configuration: one pretraining seen through one probe. A *pretraining*'s key is a hash of everything
+that can change its weights and of nothing else; the schema says on each field which that is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from simclr.config.schema import LABELLED_TRAINING, AugmentConfig, Config, Decides, decisive
+from simclr.foundation.errors import InvalidInput, suggestion
+from simclr.foundation.machine import resolve_precision
+
+TRAINING_VERSION = 2
+"""Counts changes in what the training code means: under another number the same configuration is trained again."""
+
+RELU_LAYERS = {"none": 0, "zero_relu": 0, "one_relu": 1, "two_relu": 2}
+
+
+class ImpossibleCell(InvalidInput):
+    """A point of a grid that does not exist, though each setting is valid by itself: ``on_invalid=skip`` prunes it."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A representation: its negative index into the network's layers (none for an encoder stage), name and width."""
+
+    index: int | None
+    name: str
+    width: int
+
+
+@dataclass(frozen=True)
+class View:
+    """How a frozen network looks at an image.
+
+    Attributes:
+        size: the side in pixels.
+        mirror: whether features are averaged over the image and its mirror image.
+        centre: whether it sees the largest centred square of the image, else the whole image squashed.
+    """
+
+    size: int
+    mirror: bool
+    centre: bool
+
+    def __str__(self) -> str:
+        return f"{self.size}px-{'centre' if self.centre else 'whole'}{'-mirror' if self.mirror else ''}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A configuration with everything derived from it that names it."""
+
+    config: Config
+    layer: Layer
+    digest: str
+    key: str
+    name: str
+
+
+def head_layers(config: Config) -> list[Layer]:
+    """The layers from the projection (-1) back to the pooled encoder, as ``model.layers`` has them.
+
+    >>> from simclr.config.schema import EncoderConfig, HeadConfig
+    >>> config = Config(encoder=EncoderConfig(widths=[2048]), head=HeadConfig(name="one_relu"))
+    >>> [(layer.index, layer.name, layer.width) for layer in head_layers(config)]
+    [(-1, 'projection', 50), (-2, 'relu_1', 256), (-3, 'dense_1', 256), (-4, 'encoder', 2048)]
+    """
+    forward = [("encoder", config.encoder.widths[-1])]
+    for number, width in enumerate(config.head.hidden[: RELU_LAYERS[config.head.name]], start=1):
+        forward += [(f"dense_{number}", width), (f"relu_{number}", width)]
+    if config.head.name != "none":
+        forward.append(("projection", config.head.output))
+    return [Layer(-position, name, width) for position, (name, width) in enumerate(reversed(forward), start=1)]
+
+
+def stage_layers(config: Config) -> list[Layer]:
+    """The encoder's stages, each averaged over its positions; they are inside the encoder and have no index."""
+    return [Layer(None, f"stage_{number}", width) for number, width in enumerate(config.encoder.widths, start=1)]
+
+
+def probed_layer(config: Config) -> Layer:
+    """The layer that ``probe.layer`` means with this head and encoder.
+
+    Raises:
+        ImpossibleCell: this head has no such layer, or this encoder no such stage.
+    """
+    given = config.probe.layer
+    of_head = head_layers(config)
+    known = of_head + stage_layers(config)
+    for layer in known:
+        if given in (layer.index, layer.name):
+            return layer
+    names = [layer.name for layer in known]
+    listed = ", ".join(f"{layer.index} {layer.name}" for layer in of_head)
+    raise ImpossibleCell(
+        f"probe.layer={given}: head={config.head.name} has the layers {listed}; "
+        f"encoder={config.encoder.name} the stages stage_1 to stage_{len(config.encoder.widths)}."
+        f"{suggestion(str(given), names)}"
+    )
+
+
+def probes_mirror(config: Config) -> bool:
+    """Whether features are averaged over an image and its mirror image; ``auto``: where the augmentation flips."""
+    return config.augment.flip > 0 if config.probe.flip == "auto" else config.probe.flip == "true"
+
+
+def probes_centre(config: Config) -> bool:
+    """Whether the probe sees the largest centred square of an image; ``auto``: where the augmentation crops."""
+    return config.augment.crop_area[0] < 1 if config.probe.crop == "auto" else config.probe.crop == "centre"
+
+
+def probed_view(config: Config) -> View:
+    """How the frozen network looks at an image before ``config``'s probe sees what it makes of it."""
+    return View(config.probe.image_size, probes_mirror(config), probes_centre(config))
+
+
+def labelled_augment(config: Config) -> AugmentConfig:
+    """How an image varies while a network is trained with its label: the views' geometry, without colour and noise."""
+    geometry = ("crop_area", "crop_aspect", "flip", "rotation", "scale", "shear", "shift")
+    return AugmentConfig(name="labelled", **{name: getattr(config.augment, name) for name in geometry})
+
+
+def pretraining_identity(config: Config, digest: str) -> dict[str, Any]:
+    """Everything that can change the pretrained weights, as dotted keys, in the form that says only what matters.
+
+    ``auto`` is what it stands for here. Left out is what decides nothing: the momentum of an optimizer without one, the
+    strength of a jitter that never happens, widths that this head does not have.
+    """
+    identity = decisive(config, Decides.WEIGHTS)
+    identity["data.digest"] = digest
+    identity["training.version"] = TRAINING_VERSION
+    identity["pretrain.precision"] = resolve_precision(config.pretrain.precision)
+    identity["head.hidden"] = config.head.hidden[: RELU_LAYERS[config.head.name]]
+    if config.head.name == "none":
+        del identity["head.output"]
+    if config.encoder.norm == "group":  # looks at no other image of the batch
+        identity.pop("pretrain.statistics", None)
+    return identity
+
+
+def cell_identity(config: Config, digest: str) -> dict[str, Any]:
+    """The pretraining's key and everything that decides what is measured on it, as dotted keys.
+
+    A probe on frozen features trains no network, and how it would is left out.
+    """
+    identity = decisive(config, Decides.CELL)
+    try:
+        identity["probe.layer"] = probed_layer(config).name
+    except ImpossibleCell:
+        identity["probe.layer"] = config.probe.layer
+    identity["probe.flip"] = probes_mirror(config)
+    identity["probe.crop"] = probes_centre(config)
+    if config.probe.name != "finetune":
+        identity = {key: value for key, value in identity.items() if key not in LABELLED_TRAINING}
+    return {"pretraining": fingerprint(pretraining_identity(config, digest))[:16], **identity}
+
+
+def describe(config: Config, digest: str) -> Cell:
+    """The cell that a configuration and the content of its data mean.
+
+    Raises:
+        ImpossibleCell: there is no such cell.
+    """
+    layer = probed_layer(config)
+    identity = cell_identity(config, digest)
+    return Cell(config, layer, digest, identity["pretraining"], _readable(config, layer.name, identity))
+
+
+def skipped_name(config: Config, digest: str) -> str:
+    """The name under which an impossible cell is recorded."""
+    return _readable(config, f"layer{config.probe.layer}", cell_identity(config, digest))
+
+
+def fingerprint(identity: dict[str, Any]) -> str:
+    """SHA-256, 64 hex digits, over the identity in canonical JSON.
+
+    Raises:
+        TypeError: a value without a stable form (an object, a float that is not finite): hashing it would make a
+            different key of the same thing, or the same key of different ones.
+    """
+    return hashlib.sha256(json.dumps(_stable(identity), sort_keys=True).encode()).hexdigest()
+
+
+def _stable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _stable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_stable(item) for item in value]
+    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise TypeError(f"{value!r} has no stable identity")
+
+
+def _readable(config: Config, layer: str, identity: dict[str, Any]) -> str:
+    parts = (config.data.name, config.encoder.name, config.head.name, layer, f"s{config.seed}")
+    return "-".join((*parts, fingerprint(identity)[:8]))

@@ -1,0 +1,148 @@
+"""A composed configuration as objects of the schema: of the right types, in range, and not at odds with each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from simclr.config.schema import AugmentConfig, Config, EncoderConfig, OneOf, Range, settings
+from simclr.foundation.errors import InvalidInput, one_line, suggestion
+
+
+def resolve(config: DictConfig | Config) -> Config:
+    """The composed configuration as typed, validated objects.
+
+    Raises:
+        InvalidInput: a key is unknown, or a value missing, of the wrong type, out of its range, or at odds with
+            another one.
+    """
+    if not isinstance(config, Config):
+        config = typed(config)
+    config.probe.flip = config.probe.flip.lower()  # YAML's true arrives as "True"
+    validate(config)
+    config.pretrain.sizes = [[int(side), float(share)] for side, share in config.pretrain.sizes]
+    return config
+
+
+def typed(config: DictConfig) -> Config:
+    """The composed configuration as objects of the schema, each value of its type, none looked at yet.
+
+    Raises:
+        InvalidInput: a key is unknown, or a value missing or of the wrong type.
+    """
+    try:
+        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), config))
+    except OmegaConfBaseException as error:
+        raise InvalidInput(f"{error.full_key or 'configuration'}: {one_line(error)}") from error
+    assert isinstance(made, Config)
+    return made
+
+
+def validate(config: Config) -> None:
+    """Every range of the schema, then the rules that tie settings together.
+
+    Raises:
+        InvalidInput: the first value that is not valid.
+    """
+    for key, declared, value in settings(config):
+        validate_one(key, declared, value)
+    _validate_together(config)
+
+
+def validate_one(key: str, declared: dataclasses.Field[Any], value: Any) -> None:
+    """The range of one setting.
+
+    Raises:
+        InvalidInput: the value, or one of a list, is out of it.
+    """
+    valid = declared.metadata["valid"]
+    for item in value if isinstance(value, list) else [value]:
+        if item is None or valid is None:
+            continue
+        if isinstance(valid, Range) and not isinstance(item, (int, float)):
+            continue
+        if item not in valid:
+            near = suggestion(str(item), valid.names) if isinstance(valid, OneOf) else ""
+            raise InvalidInput(f"{key}={_shown(value)}: valid is {valid}.{near}")
+
+
+def _validate_together(config: Config) -> None:
+    data, encoder, head, augment, pretrain = config.data, config.encoder, config.head, config.augment, config.pretrain
+    if data.name == "folder" and not data.root:
+        raise InvalidInput("data.root is missing: data=folder needs data.root=DIR, a folder with train/ and test/")
+    _validate_encoder(encoder)
+    if pretrain.microbatch is not None and pretrain.batch_size % pretrain.microbatch:
+        whole = f"pretrain.batch_size={pretrain.batch_size}"
+        raise InvalidInput(f"pretrain.microbatch={pretrain.microbatch}: valid is a divisor of {whole}")
+    if pretrain.microbatch is not None and pretrain.strategy != "one" and encoder.norm == "batch":
+        raise InvalidInput(
+            f"pretrain.microbatch={pretrain.microbatch} pretrain.strategy={pretrain.strategy}: valid with "
+            "encoder.norm=group, as a batch norm over devices and microbatches at once would be neither's"
+        )
+    if augment.local_views and pretrain.microbatch is not None:
+        raise InvalidInput(
+            f"augment.local_views={augment.local_views} pretrain.microbatch={pretrain.microbatch}: valid is one of them"
+        )
+    if len(head.hidden) != 2:
+        raise InvalidInput(f"head.hidden={head.hidden}: two widths are needed, say [256,128] (one_relu uses the first)")
+    _validate_augment(augment)
+    _validate_sizes(pretrain.sizes)
+
+
+def _validate_encoder(encoder: EncoderConfig) -> None:
+    if len(encoder.widths) != len(encoder.blocks) or not encoder.widths:
+        raise InvalidInput(
+            f"encoder.widths={encoder.widths}: one width per stage is needed, encoder.blocks={encoder.blocks}"
+        )
+    if encoder.name == "resnet50" and encoder.widths != [256, 512, 1024, 2048]:
+        raise InvalidInput(f"encoder.widths={encoder.widths}: resnet50 is Keras's own, its widths cannot be changed")
+    if encoder.name == "resnet50" and encoder.blocks != [3, 4, 6, 3]:
+        raise InvalidInput(f"encoder.blocks={encoder.blocks}: resnet50 is Keras's own, its blocks cannot be changed")
+    if encoder.name == "resnet50" and encoder.norm != "batch":
+        raise InvalidInput(f"encoder.norm={encoder.norm}: resnet50 is Keras's own, its norm cannot be changed")
+
+
+def _validate_augment(augment: AugmentConfig) -> None:
+    for key, ends in (
+        ("crop_area", augment.crop_area),
+        ("crop_aspect", augment.crop_aspect),
+        ("blur_sigma", augment.blur_sigma),
+        ("local_area", augment.local_area),
+    ):
+        if len(ends) != 2 or ends[0] > ends[1]:
+            raise InvalidInput(f"augment.{key}={ends}: two numbers are needed, the smaller one first")
+    if augment.local_views and augment.name == "documents":
+        raise InvalidInput(
+            f"augment.local_views={augment.local_views}: augment=documents draws for a whole batch; valid is 0"
+        )
+
+
+def _validate_sizes(sizes: list[Any]) -> None:
+    given = f"pretrain.sizes={_shown(sizes)}"
+    valid = "valid is a list of [side in pixels, share of the steps], say [[32,0.5],[64,0.5]]"
+    pairs = [stage for stage in sizes if isinstance(stage, list) and len(stage) == 2]
+    if (
+        not sizes
+        or len(pairs) < len(sizes)
+        or not all(isinstance(each, (int, float)) for pair in pairs for each in pair)
+    ):
+        raise InvalidInput(f"{given}: {valid}")
+    for side, share in sizes:
+        if side != int(side) or not 8 <= side <= 1024:
+            raise InvalidInput(f"{given}: a side of {side:g} pixels; valid is a whole number from 8 to 1024")
+        if not 0 < share <= 1:
+            raise InvalidInput(f"{given}: a share of {share:g}; valid is more than 0, at most 1")
+    if abs(sum(share for _, share in sizes) - 1) > 0.001:
+        raise InvalidInput(f"{given}: the shares add up to {sum(share for _, share in sizes):g}, not to 1")
+
+
+def _shown(value: Any) -> str:
+    """A value as a person would type it on the command line."""
+    if isinstance(value, list):
+        return "[" + ",".join(_shown(item) for item in value) + "]"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)

@@ -1,0 +1,59 @@
+"""Which training images a probe may see the labels of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simclr.config.cell import ImpossibleCell
+
+Labels = NDArray[np.integer[Any]]
+Positions = NDArray[np.intp]
+
+
+def labels_per_class(counts: Labels, fraction: float) -> Labels:
+    """How many labels of each class a stratified subset has: ``counts * fraction``, halves rounded up.
+
+    Raises:
+        ImpossibleCell: a class would be left without an example.
+    """
+    wanted = np.floor(counts * fraction + 0.5).astype(int)
+    if (wanted < 1).any():
+        smallest = int(np.argmin(counts))
+        raise ImpossibleCell(
+            f"probe.label_fraction={fraction:g}: leaves a class of {counts[smallest]} images without an example; "
+            f"valid is at least {0.5 / counts[smallest]:.2g}"
+        )
+    return wanted
+
+
+def stratified_subsets(labels: Labels, fraction: float, count: int, seed: int) -> list[Positions]:
+    """Independent stratified draws without replacement, the same for every cell with this data and seed.
+
+    Args:
+        labels: (N,) class of each training image.
+        fraction: share of each class; with 1 there is but one subset, and one is returned.
+        count: how many draws.
+        seed: of the experiment.
+
+    Returns:
+        Sorted positions into ``labels``.
+    """
+    wanted = labels_per_class(np.bincount(labels), fraction)
+    subsets = []
+    for draw in range(1 if fraction == 1 else count):
+        generator = np.random.default_rng((seed, draw, 0x1ABE1))
+        chosen = [
+            generator.choice(np.flatnonzero(labels == name), size, replace=False) for name, size in enumerate(wanted)
+        ]
+        subsets.append(np.sort(np.concatenate(chosen)))
+    return subsets
+
+
+def draws_with_replacement(labels: Labels, fraction: float, count: int, seed: int) -> list[Positions]:
+    """The documents' draws: any images, with replacement, so that some come twice and classes are uneven."""
+    size = max(1, int(len(labels) * fraction))
+    generators = (np.random.default_rng((seed, draw, 0xD0C5)) for draw in range(count))
+    return [np.sort(generator.choice(len(labels), size, replace=True)) for generator in generators]

@@ -1,0 +1,194 @@
+"""What needs no pretraining: the numbers that a pretrained representation has to beat."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from simclr.config import LABELLED_TRAINING, Config, settings
+from simclr.config.cell import fingerprint, head_layers, labelled_augment, probed_view
+from simclr.data import AnySplit, Images
+from simclr.data.labels import Positions
+from simclr.evaluation.probe import Evaluation, Fitted, LogisticRegression, evaluate, judged
+from simclr.foundation.files import Damaged, seal, sealed, set_aside, write_whole
+from simclr.foundation.machine import resolve_precision
+from simclr.store import Claim, Place, obtain
+from simclr.store.claim import Report
+from simclr.store.pretraining import load_arrays, save_arrays
+
+PIXELS_SIDE = 32
+CHUNK = 256
+VERSION = 2
+"""Counts changes in what the baselines mean: under another number they are measured again."""
+
+
+def pixel_baseline(config: Config, images: Images, subsets: Sequence[Positions], report: Report) -> Evaluation:
+    """Logistic regression on raw pixels: measured once for a data set and label protocol, kept in ``<root>/baselines``.
+
+    Args:
+        config: says where, and how the probe chooses its strength.
+        images: the data.
+        subsets: positions of the labelled images, one array per draw.
+        report: takes what there is to say.
+    """
+    strengths = tuple(config.probe.strengths)
+
+    def measure(_: Path, __: Claim) -> Evaluation:
+        # Of a large set most images are in no subset, and need not be looked at.
+        labelled = np.unique(np.concatenate(subsets))
+        train = (pixel_features(images.train, labelled), images.train.labels[labelled])
+        test = (pixel_features(images.test), images.test.labels)
+        chosen = [np.searchsorted(labelled, subset) for subset in subsets]
+        return evaluate(LogisticRegression(strengths), train, test, chosen, config.seed)
+
+    identity = {"baseline": "pixels", **_protocol(config, images, subsets), "strengths": strengths}
+    return _once(config.root, "the raw-pixel baseline", identity, measure, report)
+
+
+def supervised_baseline(
+    config: Config, images: Images, layer: str, subsets: Sequence[Positions], report: Report
+) -> Evaluation:
+    """The cell's network trained from its first weights with the labels of each subset, a classifier on ``layer``.
+
+    It is :class:`.finetune.FineTuning` without a pretraining, measured once for all cells with this data, label
+    protocol, encoder and layer, whatever they do about colours, loss, optimizer, or the head after that layer. Each
+    finished subset is kept, so that a measurement that is stopped goes on with the next one.
+
+    Args:
+        config: says where, which network, and how to train.
+        images: the data.
+        layer: the representation that the classifier takes; the network ends there.
+        subsets: positions of the labelled images, one array per draw.
+        report: takes what there is to say.
+    """
+
+    def measure(folder: Path, claim: Claim) -> Evaluation:
+        fits: list[Fitted] = []
+        procedure = None
+        for number, subset in enumerate(subsets):
+            kept = folder / f"subset-{number}.npz"
+            fit = _fit_of(kept)
+            if fit is None:
+                if procedure is None:
+                    from simclr.evaluation.finetune import FineTuning
+                    from simclr.training.runtime import start_tensorflow
+
+                    start_tensorflow(config.pretrain.threads, xla=config.pretrain.xla)
+                    procedure = FineTuning(config, images, layer, None)
+                report(f"{what}, {len(subset)} labels: subset {number + 1} of {len(subsets)}")
+                claim.tell(subset=number + 1, subsets=len(subsets))
+                fit = procedure(subset)
+                claim.check()
+                _keep(kept, fit)
+            fits.append(fit)
+        return judged(fits, images.train.labels, images.test.labels, subsets)
+
+    what = f"{config.encoder.name} trained to {layer} with labels alone"
+    identity = {
+        "baseline": "supervised",
+        **_protocol(config, images, subsets),
+        "network": _network(config, layer),
+        "encoder": asdict(config.encoder),
+        "augment": asdict(labelled_augment(config)),
+        "side": config.pretrain.side,
+        "size": int(config.pretrain.sizes[-1][0]),
+        "view": str(probed_view(config)),
+        "precision": resolve_precision(config.pretrain.precision),
+        "training": {key: value for key, _, value in settings(config) if key in LABELLED_TRAINING},
+    }
+    return _once(config.root, what, identity, measure, report)
+
+
+def _protocol(config: Config, images: Images, subsets: Sequence[Positions]) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "data": images.digest,
+        "image_size": config.data.image_size,
+        "subsets": [subset.tolist() for subset in subsets],
+        "seed": config.seed,
+    }
+
+
+def _network(config: Config, layer: str) -> list[tuple[str, int]]:
+    """What stands between the encoder's stages and the classifier; for a stage, that stage."""
+    on_the_way = list(reversed(head_layers(config)))
+    names = [each.name for each in on_the_way]
+    if layer not in names:
+        return [(layer, 0)]
+    return [(each.name, each.width) for each in on_the_way[: names.index(layer) + 1]]
+
+
+def _once(
+    root: str, what: str, identity: dict[str, Any], measure: Callable[[Path, Claim], Evaluation], report: Report
+) -> Evaluation:
+    """A baseline that is measured once, by one process, and kept in ``<root>/baselines/<hash of its identity>``."""
+    folder = Path(root) / "baselines" / fingerprint(identity)[:16]
+    place = Place(what, folder.with_name(f".{folder.name}.lock"), folder / "progress.json")
+
+    def find() -> Evaluation | None:
+        try:
+            manifest = sealed(folder)
+            return None if manifest is None else _read(folder)
+        except Damaged:
+            return None
+
+    def make(claim: Claim) -> Evaluation:
+        try:
+            sealed(folder)
+        except Damaged as damage:
+            report(f"{folder}: {damage}: set aside as {set_aside(folder).name}, and measured again")
+            folder.mkdir(exist_ok=True)
+        evaluation = measure(folder, claim)
+        write_whole(folder / "record.json", json.dumps(evaluation.record).encode())
+        save_arrays(folder / "predictions.npz", {"predictions": evaluation.predictions})
+        claim.check()
+        seal(folder, ["record.json", "predictions.npz"], {"baseline": identity["baseline"], "data": identity["data"]})
+        for part in folder.glob("subset-*.npz"):
+            part.unlink()
+        return evaluation
+
+    found = obtain(place, find, make, report)
+    assert found is not None  # it waits
+    return found
+
+
+def _read(folder: Path) -> Evaluation:
+    record = json.loads((folder / "record.json").read_bytes())
+    (predictions,) = load_arrays(folder / "predictions.npz").values()
+    return Evaluation(record, predictions)
+
+
+def _keep(path: Path, fit: Fitted) -> None:
+    known = [] if fit.validation_accuracy is None else [fit.validation_accuracy]
+    save_arrays(path, {"train": fit.train, "test": fit.test, "validation_accuracy": np.array(known)})
+
+
+def _fit_of(path: Path) -> Fitted | None:
+    """A subset that is finished; None where it is not, or its file cannot be read."""
+    try:
+        arrays = load_arrays(path)
+        return Fitted(arrays["train"], arrays["test"], next(iter(arrays["validation_accuracy"].tolist()), None))
+    except (Damaged, KeyError):
+        return None
+
+
+def pixel_features(split: AnySplit, positions: Positions | None = None) -> NDArray[np.float32]:
+    """Raw pixels of the whole images at these positions, or all, at 32 x 32 or less: (N, side * side * C) in [0, 1]."""
+    small = np.concatenate([_small(pixels) for pixels, _ in split.chunks(CHUNK, positions)])
+    return small.reshape(len(small), -1).astype(np.float32) / np.float32(255)
+
+
+def _small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(N, S, S, C) as (N, 32, 32[, C]); smaller ones as they are."""
+    if pixels.shape[1] <= PIXELS_SIDE:
+        return np.asarray(pixels)
+    mode, size = {1: "L", 3: "RGB"}[pixels.shape[-1]], (PIXELS_SIDE, PIXELS_SIDE)
+    images = (Image.fromarray(np.asarray(each).squeeze(), mode) for each in pixels)
+    return np.stack([np.asarray(each.resize(size, Image.Resampling.BILINEAR)) for each in images])

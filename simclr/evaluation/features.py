@@ -1,0 +1,103 @@
+"""What a frozen network makes of images: features at its layers, and of pairs of views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from simclr.config import AugmentConfig
+from simclr.config.cell import View
+from simclr.data import AnySplit, Chunk
+from simclr.data.labels import Positions
+from simclr.model import network as networks
+from simclr.training.augment import line_order, random_views, still_view
+from simclr.training.compilation import compiles
+
+Features = NDArray[np.float32]
+BATCH = 128
+
+
+def extract(network: Any, layers: Sequence[str], split: AnySplit, view: View) -> dict[str, Features]:
+    """Representations of every image of a split, with batch norm in inference mode.
+
+    Args:
+        network: of :func:`simclr.model.network.build_network`.
+        layers: names of layers and stages.
+        split: N images, kept as squares with their aspect remembered.
+        view: how the network looks at an image.
+
+    Returns:
+        By layer name, (N, D) float32.
+    """
+    return eye(networks.representations(network, layers), view)(split)
+
+
+def eye(model: Any, view: View) -> Callable[..., dict[str, Features]]:
+    """What a model makes of images in inference mode, seen in that way, as a function of a split and positions in it.
+
+    Args:
+        model: from images (B, H, W, C) to a dictionary, name to (B, D) float32; as it is whenever the function is
+            called, also after further training.
+        view: how it looks at an image; of an image and its mirror image it gives the mean.
+    """
+    compiled = compiles()
+
+    @tf.function(reduce_retracing=True, jit_compile=compiled or None)
+    def look(lines: tf.Tensor, aspect: tf.Tensor) -> dict[str, tf.Tensor]:
+        views = still_view(lines, aspect, view.size, view.centre)
+        features = model(views, training=False)
+        if view.mirror:
+            mirrored = model(tf.reverse(views, [2]), training=False)
+            features = {name: (features[name] + mirrored[name]) / 2 for name in features}
+        return features
+
+    def seen(split: AnySplit, positions: Positions | None = None) -> dict[str, Features]:
+        parts: dict[str, list[Features]] = {}
+        for chunk in split.chunks(BATCH, positions):
+            pixels, aspect = filled(chunk) if compiled else chunk
+            for name, features in look(line_order(pixels), tf.constant(aspect)).items():
+                parts.setdefault(name, []).append(features.numpy()[: len(chunk[1])])
+        return {name: np.concatenate(some) for name, some in parts.items()}
+
+    return seen
+
+
+def filled(chunk: Chunk) -> Chunk:
+    """Images (n, ..) with their last one repeated up to a whole batch: one compiled function then serves them all."""
+    missing = BATCH - len(chunk[1])
+    pixels, aspect = (np.concatenate([each, np.repeat(each[-1:], missing, axis=0)]) for each in chunk)
+    return pixels, aspect
+
+
+def view_pairs(
+    network: Any, layers: Sequence[str], split: AnySplit, augment: AugmentConfig, size: int, seed: int
+) -> dict[str, tuple[Features, Features]]:
+    """Representations of two augmented views of each image of a split: by layer name, two of (N, D) float32."""
+    model, compiled = networks.representations(network, layers), compiles()
+
+    def look(lines: tf.Tensor, aspect: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        return model(random_views(augment, lines, aspect, size, seed, step), training=False)
+
+    if compiled:
+        look = tf.function(look, jit_compile=True)
+    pairs: dict[str, list[Features]] = {name: [] for name in layers}
+    for number, chunk in enumerate(split.chunks(BATCH)):
+        pixels, aspect = filled(chunk) if compiled else chunk
+        step = tf.constant(number * BATCH, tf.int64)
+        for name, features in look(line_order(pixels), tf.constant(aspect), step).items():
+            pairs[name].append(features.numpy().reshape(2, len(aspect), -1)[:, : len(chunk[1])])
+    joined = {name: np.concatenate(parts, axis=1) for name, parts in pairs.items()}
+    return {name: (both[0], both[1]) for name, both in joined.items()}
+
+
+def example_views(split: AnySplit, augment: AugmentConfig, size: int, seed: int, count: int = 8) -> NDArray[np.uint8]:
+    """Pairs of views of the first few images, as the network sees them in training: (M, 2, size, size, C) uint8."""
+    count = min(count, len(split.labels))
+    pixels, aspect = split.at(np.arange(count))
+    views = random_views(augment, line_order(pixels), tf.constant(aspect), size, seed, tf.constant(0, tf.int64)).numpy()
+    pairs = np.clip(views, 0, 1).reshape(2, count, size, size, -1).swapaxes(0, 1)
+    return np.rint(pairs * 255).astype(np.uint8)

@@ -1,0 +1,104 @@
+"""What a cell is asked: how much its representation knows, beside networks and pixels that it has to beat."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simclr.evaluation import representation
+from simclr.evaluation.baseline import pixel_baseline, supervised_baseline
+from simclr.evaluation.probe import Evaluation, WeightedNeighbours, build_probe, evaluate, judged, label_subsets
+
+if TYPE_CHECKING:
+    from simclr.config.cell import Cell
+    from simclr.data import Images
+    from simclr.data.labels import Labels, Positions
+    from simclr.experiment.session import Session
+    from simclr.store import Features, Pretraining
+
+
+def measure(
+    cell: Cell, images: Images, pretraining: Pretraining, features: Features, session: Session
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Probe the representation and its baselines on the same label subsets, and describe it.
+
+    Returns:
+        The measured parts of the record, and the class given to each test image by representation, with ``labels``.
+    """
+    from threadpoolctl import threadpool_limits
+
+    config = cell.config
+    labels, test_labels = images.train.labels, images.test.labels
+    subsets = label_subsets(config.probe, labels, config.seed)
+    fine_tuning = config.probe.name == "finetune"
+    # A probe's problems are small: two threads lose more than they win, all the more on a busy machine.
+    with session("probes"), threadpool_limits(1):
+        if fine_tuning:
+            evaluations = {"trained": _fine_tuned(cell, images, pretraining, subsets, session)}
+        else:
+            evaluations = _probed(cell, images, features, subsets)
+        evaluations["pixels"] = pixel_baseline(config, images, subsets, session.report)
+    everything = [np.arange(len(labels))]
+    trainings = [("untrained", cell.layer.name, subsets)] if fine_tuning else []
+    if config.baselines:
+        trainings += [("supervised_subset", "encoder", subsets), ("supervised_all", "encoder", everything)]
+    for name, layer, labelled in trainings:
+        with session("baselines"):
+            evaluations[name] = supervised_baseline(config, images, layer, labelled, session.report)
+    # One thread here too: where others want the cores, a decomposition on all of them is many times slower.
+    with session("probes"), threadpool_limits(1):
+        described = _described(cell, features, labels, test_labels)
+    measured = {
+        "probe": {**evaluations["trained"].record, "classes": list(images.classes)},
+        "baselines": {name: each.record["test_accuracy"] for name, each in evaluations.items() if name != "trained"},
+        "representation": described,
+    }
+    predictions = {name: each.predictions.astype(np.int16) for name, each in evaluations.items()}
+    return measured, {**predictions, "labels": test_labels.astype(np.int16)}
+
+
+def _described(cell: Cell, features: Features, labels: Labels, test_labels: Labels) -> dict[str, float]:
+    """What the probed representation is like, by itself and beside the labels."""
+    train, test = features.of("trained", cell.layer.name)
+    nearest = WeightedNeighbours((20,)).classify(train, labels, test, 20)
+    return {
+        "alignment": features.alignment(cell.layer.name),
+        "uniformity": representation.uniformity(test),
+        "effective_rank": representation.effective_rank(train),
+        "knn_accuracy": float(np.mean(nearest == test_labels)),
+    }
+
+
+def _probed(cell: Cell, images: Images, features: Features, subsets: list[Positions]) -> dict[str, Evaluation]:
+    """The probe on features of the frozen network, trained and before its first step."""
+    config = cell.config
+    if config.probe.name == "documents":
+        from simclr.training.runtime import start_tensorflow
+
+        start_tensorflow(config.pretrain.threads, xla=config.pretrain.xla)
+    probe = build_probe(config.probe)
+    seen = {name: features.of(name, cell.layer.name) for name in ("trained", "untrained")}
+    labels, test_labels = images.train.labels, images.test.labels
+    return {
+        name: evaluate(probe, (train, labels), (test, test_labels), subsets, config.seed)
+        for name, (train, test) in seen.items()
+    }
+
+
+def _fine_tuned(
+    cell: Cell, images: Images, pretraining: Pretraining, subsets: list[Positions], session: Session
+) -> Evaluation:
+    """The whole network trained further with labels, from its pretrained weights."""
+    from simclr.training.runtime import start_tensorflow
+
+    settings = cell.config.pretrain
+    start_tensorflow(settings.threads, xla=settings.xla)
+    from simclr.evaluation.finetune import FineTuning
+
+    procedure = FineTuning(cell.config, images, cell.layer.name, pretraining.weights())
+    fits = []
+    for number, subset in enumerate(subsets, start=1):
+        session.report(f"fine-tuning from {cell.layer.name}, {len(subset)} labels: subset {number} of {len(subsets)}")
+        fits.append(procedure(subset))
+    return judged(fits, images.train.labels, images.test.labels, subsets)

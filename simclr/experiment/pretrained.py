@@ -1,0 +1,258 @@
+"""The pretrained network of a cell and what it makes of every image: found in the store, or made and put there."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from simclr import store
+from simclr.config.cell import Cell, head_layers, pretraining_identity, probed_view, probes_centre, stage_layers
+from simclr.experiment.session import Session
+from simclr.foundation import machine
+from simclr.foundation.files import Damaged, now, write_whole
+from simclr.tracking.remote import InOtherHands
+from simclr.training.crew import Crew, Word
+
+if TYPE_CHECKING:
+    from simclr.data import Images
+    from simclr.training.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
+
+
+def obtain(
+    cell: Cell,
+    images: Images,
+    session: Session,
+    meanwhile: Callable[[], bool] | None = None,
+    *,
+    wait: bool = True,
+) -> tuple[store.Pretraining, store.Features, bool] | None:
+    """The cell's pretraining with what its network makes of every image, made here where no process has made it.
+
+    Args:
+        cell: whose.
+        images: the data.
+        session: is told how far it is.
+        meanwhile: called while another process is at it: does something else that is useful and returns True, or
+            returns False where there is nothing.
+        wait: for another process that is at it.
+
+    Returns:
+        The pretraining, the features, and whether the weights were there already; None where another process is at it
+        and ``wait`` is False.
+    """
+    root, view = cell.config.root, probed_view(cell.config)
+    made_here = False
+    crew = Crew(cell.config.pretrain)
+
+    def find() -> tuple[store.Pretraining, store.Features] | None:
+        session.heed()
+        try:
+            pretraining = store.find(root, cell.key)
+            features = pretraining.features(view) if pretraining else None
+        except Damaged:
+            return None
+        return (pretraining, features) if pretraining and features else None
+
+    def make(claim: store.Claim) -> tuple[store.Pretraining, store.Features]:
+        nonlocal made_here
+        from simclr.training.runtime import start_tensorflow
+
+        store.clear(root, cell.key, view, session.report)
+        if remote is not None and store.find(root, cell.key) is None:
+            remote.take_up(cell.key, store.folder(root, cell.key), meanwhile, session.report, wait=wait)
+        with session("start"):
+            settings = cell.config.pretrain
+            threads = start_tensorflow(settings.threads, settings.strategy, settings.xla)
+        pretraining = store.find(root, cell.key)
+        if pretraining is None:
+            try:
+                with session("pretraining"):
+                    pretraining = _pretrain(cell, images, threads, claim, session, crew)
+            except Exception:
+                if remote is not None:
+                    remote.give_up(cell.key)
+                raise
+            made_here = True
+        with session("features"):
+            return pretraining, _features(cell, images, pretraining, claim)
+
+    remote = session.remote
+    place = store.place(root, cell.key)
+    try:
+        found = store.obtain(place, find, make, session.report, meanwhile, wait=wait)
+    except InOtherHands:
+        store.untold(place)
+        return None
+    except Exception:
+        crew.dismiss()
+        raise
+    crew.dismiss()
+    if found is None:
+        return None
+    session.show_pretraining(found[0], made_here)
+    if not made_here:
+        store.tidy(place)
+        log.info("reusing pretraining %s%s", cell.key, store.made_with_other_versions(found[0]))
+    return *found, not made_here
+
+
+def take_part(cell: Cell, images: Images) -> bool:
+    """Train along with the chief of a pretraining by several processes; whether there was something to do.
+
+    Raises:
+        RunFailed: for the reason for which the chief's training fails as well.
+    """
+    from simclr.training.runtime import start_tensorflow
+
+    config, settings = cell.config, cell.config.pretrain
+    start_tensorflow(settings.threads, settings.strategy, settings.xla)
+    word = Crew(settings).hear(cell.key)
+    if word is None:
+        return False
+
+    from simclr.training import callbacks
+    from simclr.training.pretrain import pretrain
+    from simclr.training.resume import Saving
+
+    precision = machine.resolve_precision(settings.precision)
+    before = word.start.history if word.start else ()
+    watching = [
+        callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision),
+        callbacks.StopOnCollapse(settings.collapse_epochs, settings.batch_size, before),
+    ]
+    log.info("pretraining %s: %s, along with its chief", cell.key, cell.name)
+    pretrain(config, images.train, precision, watching, Saving(word.start))
+    return True
+
+
+def _pretrain(
+    cell: Cell, images: Images, threads: int, claim: store.Claim, session: Session, crew: Crew
+) -> store.Pretraining:
+    """Pretrain with everything that watches, from where an earlier attempt was stopped, and keep what came of it."""
+    from simclr.model.network import variables_by_name
+    from simclr.training import callbacks, progress
+    from simclr.training.pace import Pace
+    from simclr.training.pretrain import pretrain
+    from simclr.training.resume import Saving
+    from simclr.training.stages import stages
+
+    config = cell.config
+    settings = config.pretrain
+    precision = machine.resolve_precision(settings.precision)
+    place = store.folder(config.root, cell.key)
+    start = store.checkpoint(place, session.report)
+    steps = len(images.train.labels) // settings.batch_size
+    log.info("pretraining %s: %s, %d epochs, in %s", cell.key, cell.name, settings.epochs, precision)
+    if start is not None:
+        log.info("going on from epoch %.4g, where it was stopped", start.step / steps)
+    began = now()
+
+    def tell(**facts: Any) -> None:
+        claim.tell(cell=cell.name, **facts)
+        session.tell(**facts)
+
+    def save(state: Checkpoint) -> None:
+        claim.check()
+        state.save(place / store.CHECKPOINT)
+        tell(epoch=len(state.history), epochs=settings.epochs)  # the last word, if it stops here
+        log.debug("saved at step %d", state.step)
+
+    pace = Pace(list(stages(settings)), steps, settings.batch_size)
+    bar = progress.progress_callback(pace)
+    watching = [
+        pace,
+        callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision),
+        callbacks.StopOnCollapse(settings.collapse_epochs, settings.batch_size, start.history if start else ()),
+        callbacks.EpochFacts(settings.batch_size),
+    ]
+    if settings.monitor_epochs:
+        centre = probes_centre(config)
+        watching.append(
+            callbacks.NeighbourMonitor(images.train, settings.monitor_epochs, settings.epochs, centre, config.seed)
+        )
+    watching += [
+        callbacks.HistoryFile(place / store.HISTORY, start.history if start else ()),
+        callbacks.TellProgress(tell, pace),
+        callbacks.ShowHistory(session.watchers, start.history if start else ()),
+        bar,
+    ]
+    write_whole(place / store.CONFIG, OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
+    saving = Saving(start, save, settings.checkpoint_epochs, settings.checkpoint_minutes)
+    crew.begin(Word(cell.key, start))
+    try:
+        pretrained = pretrain(config, images.train, precision, watching, saving)
+    finally:
+        bar.close()
+    claim.check()
+    images.check()
+    return store.publish(
+        place,
+        variables_by_name(pretrained.network),
+        {
+            "name": cell.name,
+            "identity": pretraining_identity(config, images.digest),
+            "epochs": settings.epochs,
+            "steps": pretrained.steps,
+            "seconds": pretrained.seconds,
+            "compiling": round(pretrained.compiling, 3),
+            "images_per_second": pretrained.images_per_second,
+            "loss": pretrained.history[-1]["loss"],
+            "contrastive_accuracy": pretrained.history[-1]["contrastive_accuracy"],
+            "precision": precision,
+            "channels": images.train.channels,
+            "began": began,
+            "finished": now(),
+            "versions": machine.versions(),
+            "host": {"name": platform.node(), **machine.host(threads), "replicas": pretrained.replicas},
+        },
+    )
+
+
+def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim: store.Claim) -> store.Features:
+    """What the trained network, and the same before its first step, make of every image, at every layer and stage.
+
+    In float32 whatever the training's precision was, so that anyone who loads the weights has the same features.
+    """
+    from simclr.evaluation import features
+    from simclr.evaluation.representation import alignment
+    from simclr.model.network import assign_by_name, build_network, representations, variables_by_name
+
+    config, view = cell.config, probed_view(cell.config)
+    layers = [layer.name for layer in (*head_layers(config), *stage_layers(config))]
+    network = store.network(pretraining)
+    look = features.eye(representations(network, layers), view)
+
+    def seen() -> dict[str, Any]:
+        return {
+            f"{part}/{layer}": found
+            for part, split in (("train", images.train), ("test", images.test))
+            for layer, found in look(split).items()
+        }
+
+    networks = {"trained": seen()}
+    size = int(config.pretrain.sizes[-1][0])
+    pairs = features.view_pairs(network, layers, images.test, config.augment, size, config.seed)
+    # The same network with its first weights: what was compiled for it once serves both.
+    untrained = build_network(config.encoder, config.head, images.train.channels, config.pretrain.side, config.seed)
+    assign_by_name(network, variables_by_name(untrained))
+    networks["untrained"] = seen()
+    networks["views"] = {"pairs": features.example_views(images.train, config.augment, size, config.seed)}
+    claim.check()
+    images.check()
+    return store.publish_features(
+        pretraining,
+        view,
+        networks,
+        {
+            "view": asdict(view),
+            "alignment": {layer: alignment(*pair) for layer, pair in pairs.items()},
+            "versions": machine.versions(),
+        },
+    )

@@ -1,0 +1,255 @@
+"""A grid's cells before any of them runs: which are done, which are impossible, what is left and in which order.
+
+Pure: points and facts in, a plan out. The facts are a snapshot that others read from files; the plan takes no lock and
+writes nothing, so a dry run is the plan, printed. What happens while the grid runs is :mod:`simclr.grid.schedule`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+
+from simclr.config import Config
+from simclr.config.cell import Cell, ImpossibleCell, describe, skipped_name
+from simclr.foundation.errors import InvalidInput, one_line
+from simclr.records import result
+
+
+class State(Enum):
+    """What will become of a cell."""
+
+    RUN = "run"
+    TAKES_OVER = "takes over"
+    PROBE_ONLY = "probe only"
+    WAITS_FOR = "waits for"
+    DONE = "done"
+    PRUNED = "pruned"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a grid: its overrides, and the cell they mean, or the reason why there is none."""
+
+    overrides: tuple[str, ...]
+    name: str
+    cell: Cell | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A pretraining that is finished and there to be probed."""
+
+
+@dataclass(frozen=True)
+class Making:
+    """A pretraining that somebody outside this grid is at."""
+
+    by: str
+    epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Abandoned:
+    """A pretraining whose maker died, with the last epoch that it saved (0: none)."""
+
+    epoch: int
+    by: str = ""
+
+
+Standing = Published | Making | Abandoned
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was there when somebody looked.
+
+    Args:
+        done: names of the cells with a finished record of the same configuration.
+        pretrainings: how each pretraining stands, by key; one that is not named does not exist.
+    """
+
+    done: frozenset[str] = frozenset()
+    pretrainings: Mapping[str, Standing] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One cell of the plan; points that mean the same cell are merged, the first one's overrides run it."""
+
+    state: State
+    reason: str
+    points: tuple[Point, ...]
+    by: str | None = None
+    epoch: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.points[0].name
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        return self.points[0].overrides
+
+    @property
+    def cell(self) -> Cell | None:
+        return self.points[0].cell
+
+    @property
+    def key(self) -> str:
+        """The pretraining's; empty where the cell is impossible."""
+        return self.cell.key if self.cell else ""
+
+
+STARTS = (State.RUN, State.TAKES_OVER)
+"""States of a cell that trains a network before it probes it."""
+
+LEFT = (*STARTS, State.PROBE_ONLY, State.WAITS_FOR)
+"""States of a cell that is still to be measured."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cells in the order in which workers should take them, then the done ones, then the impossible ones."""
+
+    cells: tuple[Planned, ...]
+
+    @cached_property
+    def left(self) -> tuple[Planned, ...]:
+        return tuple(each for each in self.cells if each.state in LEFT)
+
+    @cached_property
+    def counts(self) -> dict[State, int]:
+        """How many cells are in each state, in the order of the plan; states without any are left out."""
+        found = dict.fromkeys(State, 0)
+        for each in self.cells:
+            found[each.state] += 1
+        return {state: count for state, count in found.items() if count}
+
+    @cached_property
+    def pretrainings(self) -> int:
+        """How many networks this grid trains, each counted once."""
+        return sum(each.state in STARTS for each in self.cells)
+
+
+def identify(
+    overrides: Sequence[Sequence[str]],
+    configs: Iterable[Config],
+    digest: Callable[[Config], str],
+    check: Callable[[Config], None] | None = None,
+) -> list[Point]:
+    """The points of a grid with their cells.
+
+    Args:
+        overrides: of each point.
+        configs: of each point, as :class:`simclr.config.compose.Composer` makes them.
+        digest: of the content of a configuration's data.
+        check: raises :class:`ImpossibleCell` where the data do not allow the cell.
+    """
+    points = []
+    for given, config in zip(overrides, configs, strict=True):
+        try:
+            if check:
+                check(config)
+            cell = describe(config, digest(config))
+            points.append(Point(tuple(given), cell.name, cell))
+        except ImpossibleCell as impossible:
+            name = skipped_name(config, digest(config))
+            points.append(Point(tuple(given), name, None, one_line(impossible)))
+    return points
+
+
+def plan(points: Iterable[Point], facts: Facts, rerun: bool = False) -> Plan:
+    """Every cell of a grid once, with what will become of it and why.
+
+    The order is that of the points within each of these groups, which is what a launcher that takes jobs one after
+    another should follow: first one cell of each pretraining that has to be made, so that every network is begun before
+    any is looked at twice; then the probes of networks that are there; then those of networks that this grid makes;
+    then what waits for somebody else, by when that may be there.
+
+    Args:
+        points: of the grid, in its order.
+        facts: the snapshot.
+        rerun: measure cells again that are done.
+
+    Raises:
+        InvalidInput: two different cells have one name (their hashes collide).
+    """
+    merged: dict[str, list[Point]] = {}
+    for point in points:
+        same = merged.setdefault(point.name, [])
+        if same and (same[0].cell is None) != (point.cell is None):
+            raise _collision(same[0], point)
+        if same and point.cell and same[0].cell and same[0].cell.key != point.cell.key:
+            raise _collision(same[0], point)
+        same.append(point)
+
+    starters: dict[str, str] = {}
+    order: dict[str, list[Planned]] = {group: [] for group in ("starts", "ready", "follows", "waits", "done", "pruned")}
+    for name, same in merged.items():
+        cell = same[0].cell
+        if cell is None:
+            order["pruned"].append(Planned(State.PRUNED, same[0].reason, tuple(same)))
+        elif name in facts.done and not rerun:
+            order["done"].append(Planned(State.DONE, "its result is there", tuple(same)))
+        else:
+            standing = facts.pretrainings.get(cell.key)
+            group, planned = _still_to_do(cell, tuple(same), standing, starters)
+            order[group].append(planned)
+    return Plan(tuple(each for group in order.values() for each in group))
+
+
+def _still_to_do(
+    cell: Cell, points: tuple[Point, ...], standing: Standing | None, starters: dict[str, str]
+) -> tuple[str, Planned]:
+    match standing:
+        case Published():
+            return "ready", Planned(State.PROBE_ONLY, f"pretraining {cell.key} is there", points)
+        case Making(by, epoch):
+            at = "" if epoch is None else f" (epoch {epoch} of {cell.config.pretrain.epochs})"
+            return "waits", Planned(State.WAITS_FOR, f"pretraining {cell.key}, made by {by}{at}", points, by, epoch)
+    first = starters.setdefault(cell.key, points[0].name)
+    if first != points[0].name:
+        return "follows", Planned(State.PROBE_ONLY, f"after {first}, which makes pretraining {cell.key}", points)
+    if isinstance(standing, Abandoned) and standing.epoch > 0:
+        whose = f" of {standing.by}" if standing.by else ""
+        reason = f"pretraining {cell.key} at epoch {standing.epoch} of {cell.config.pretrain.epochs}, left{whose}"
+        return "starts", Planned(State.TAKES_OVER, reason, points, standing.by or None, standing.epoch)
+    return "starts", Planned(State.RUN, f"makes pretraining {cell.key}", points)
+
+
+def _collision(one: Point, other: Point) -> InvalidInput:
+    return InvalidInput(
+        f"{' '.join(one.overrides)} and {' '.join(other.overrides)}: two cells of one name, {one.name}; "
+        "run them in grids of their own, below different roots"
+    )
+
+
+def finished_cells(root: str | Path, points: Iterable[Point]) -> frozenset[str]:
+    """Names of those cells whose record says that they finished, with the same pretraining.
+
+    Args:
+        root: as given to the runs; it need not exist.
+        points: of the grid.
+    """
+    try:  # names only: there can be a hundred thousand of them
+        there = set(os.listdir(Path(root) / "results"))  # noqa: PTH208
+    except OSError:
+        return frozenset()
+    wanted = {point.name: point.cell.key for point in points if point.cell and point.name in there}
+    return frozenset(name for name, key in wanted.items() if _is_finished(result.folder(root, name), key))
+
+
+def _is_finished(folder: Path, key: str) -> bool:
+    try:
+        record = json.loads((folder / "result.json").read_bytes())
+        return (
+            record["schema"] == result.SCHEMA and record["status"] == "finished" and record["pretraining"]["key"] == key
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return False

@@ -1,0 +1,245 @@
+"""What watches a pretraining: each callback does one thing, and none of them changes the weights."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from simclr.config.cell import View
+from simclr.data import AnySplit
+from simclr.evaluation.features import eye
+from simclr.evaluation.probe import WeightedNeighbours
+from simclr.foundation.errors import RunFailed
+from simclr.model.network import representations
+from simclr.training.pace import Pace
+
+log = logging.getLogger(__name__)
+
+Watcher = Callable[[Sequence[dict[str, float]]], None]
+
+COLLAPSED = 0.05
+"""Spread of the embeddings (1 for evenly spread ones, see :func:`.loss.embedding_spread`) that means collapse."""
+
+CHANCE_WITHIN = 0.01
+"""Of the loss of chance: a loss no further from it has learnt nothing."""
+
+
+class StopOnNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends the run at the step whose loss is NaN or infinite, with a line that says which setting to try.
+
+    Raises:
+        RunFailed: at that step.
+    """
+
+    def __init__(self, learning_rate: float, temperature: float, precision: str) -> None:
+        super().__init__()
+        self._advice = (
+            f"try a lower optimizer.learning_rate (now {learning_rate:g}), "
+            f"a higher pretrain.temperature (now {temperature:g})"
+            + ("" if precision == "float32" else f", or pretrain.precision=float32 (now {precision})")
+        )
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise RunFailed(f"the loss became {loss} at epoch {self._epoch + 1}, step {batch + 1}: {self._advice}")
+
+
+ADVICE = "try a lower learning rate, a longer warm-up or another temperature"
+
+
+class StopOnCollapse(keras.callbacks.Callback):  # type: ignore[misc]
+    """Says once that every image has the same embedding, and ends a run that stays so.
+
+    The loss alone does not tell a collapse from a slow start, nor does the spread of one epoch: the documents' own
+    training is there for a while and recovers. So a run is ended when for ``epochs`` epochs in a row the spread is next
+    to nothing *and* the loss that of chance, ln(2N - 1) for N images in a batch.
+
+    Args:
+        epochs: in a row; 0 for never.
+        batch_size: N, images (not views) in a batch, over all devices.
+        before: the epochs of earlier attempts.
+
+    Raises:
+        RunFailed: at the end of the last of these epochs.
+    """
+
+    def __init__(self, epochs: int, batch_size: int, before: Sequence[dict[str, float]] = ()) -> None:
+        super().__init__()
+        self._epochs, self._chance = epochs, math.log(max(2 * batch_size - 1, 2))
+        self._said = False
+        self._row = 0
+        for row in before:
+            self._count(row)
+
+    def _count(self, logs: dict[str, float]) -> None:
+        at_chance = abs(logs.get("loss", math.nan) - self._chance) < CHANCE_WITHIN * self._chance
+        self._row = self._row + 1 if logs.get("spread", 1.0) < COLLAPSED and at_chance else 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = logs or {}
+        spread = logs.get("spread", 1.0)
+        if spread < COLLAPSED and not self._said:
+            self._said = True
+            log.warning(
+                "the representation has collapsed: at epoch %d the embeddings of a batch hardly differ (spread %.3f, "
+                "evenly spread ones have 1); %s",
+                epoch + 1,
+                spread,
+                ADVICE,
+            )
+        self._count(logs)
+        if self._epochs and self._row >= self._epochs:
+            raise RunFailed(
+                f"the representation has been collapsed for {self._row} epochs (at epoch {epoch + 1} spread "
+                f"{spread:.3f}, loss {logs['loss']:.3f}, of chance {self._chance:.3f}): {ADVICE}; "
+                f"pretrain.collapse_epochs=0 would go on"
+            )
+
+
+class EpochFacts(keras.callbacks.Callback):  # type: ignore[misc]
+    """Adds to each epoch's logs its learning rate and the images (not views) trained on per second.
+
+    The first steps of a fit, which may be traced and compiled, are not counted: where an epoch has no others, its speed
+    is NaN.
+    """
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__()
+        self._batch = batch_size
+        self._begun, self._images, self._uncounted = 0.0, 0, 0
+        self._first = True
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._first = True
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._begun, self._images, self._uncounted = time.perf_counter(), 0, 0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._images = (batch + 1) * self._batch
+        if self._first:
+            self._first = False
+            self._begun, self._uncounted = time.perf_counter(), self._images
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            counted = self._images - self._uncounted
+            logs["images_per_second"] = counted / (time.perf_counter() - self._begun) if counted else math.nan
+
+
+class NeighbourMonitor(keras.callbacks.Callback):  # type: ignore[misc]
+    """The online probe: every few epochs, how well the encoder's nearest neighbours name a validation split.
+
+    The split is a fifth of the training images (at most 200, which ask four times as many) and stays in pretraining, so
+    its accuracy is a little optimistic. It never sees the test set, and a forward pass in inference mode changes no
+    weight. A pass over N images costs a sixth of an epoch's 2N views forward and backward: every 10 epochs, 2 %.
+    """
+
+    def __init__(self, images: AnySplit, every: int, epochs: int, centre: bool, seed: int) -> None:
+        super().__init__()
+        self._every, self._epochs, self._centre = every, epochs, centre
+        order = np.random.default_rng((seed, 0x0E7)).permutation(len(images.labels))
+        cut = min(len(order) // 5, 200)
+        self._queries, self._bank = order[:cut], order[cut : 5 * cut]
+        self._images = images
+        self._eyes: dict[int, Any] = {}
+        self.seconds = 0.0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        due = (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs
+        if logs is not None:
+            logs["monitor/knn_accuracy"] = self._accuracy() if due else math.nan
+
+    def _accuracy(self) -> float:
+        begun = time.perf_counter()
+        labels = self._images.labels
+        bank, queries = self._features(self._bank), self._features(self._queries)
+        found = WeightedNeighbours((20,)).classify(bank, labels[self._bank], queries, 20)
+        self.seconds += time.perf_counter() - begun
+        return float(np.mean(found == labels[self._queries]))
+
+    def _features(self, positions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Of the images at these positions, as the network sees them at the size it is being trained at."""
+        size = self.model.size
+        if size not in self._eyes:
+            view = View(size, mirror=False, centre=self._centre)
+            self._eyes[size] = eye(representations(self.model.network, ["encoder"]), view)
+        return self._eyes[size](self._images, positions)["encoder"]
+
+
+class HistoryFile(keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes each epoch's logs as a line of a CSV file, which can be read at any time.
+
+    Speed is left out, so that the file of a run is the same to the byte each time, stopped in between or not.
+    """
+
+    def __init__(self, path: Path, epochs_before: Sequence[dict[str, float]] = ()) -> None:
+        super().__init__()
+        self._path = path
+        path.unlink(missing_ok=True)
+        for row in epochs_before:
+            self.on_epoch_end(int(row["epoch"]), {name: value for name, value in row.items() if name != "epoch"})
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch == 0:  # from the beginning, also where the state to go on from proved to be another network's
+            self._path.unlink(missing_ok=True)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        facts = {name: f"{value:.8g}" for name, value in (logs or {}).items() if name != "images_per_second"}
+        row = {"epoch": epoch + 1, **facts}
+        new = not self._path.exists()
+        with self._path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+class ShowHistory(keras.callbacks.Callback):  # type: ignore[misc]
+    """Shows everyone who watches a run its history so far, at the end of each epoch; one of them may end it."""
+
+    def __init__(self, watchers: Sequence[Watcher], epochs_before: Sequence[dict[str, float]] = ()) -> None:
+        super().__init__()
+        self._watchers = watchers
+        self._history = list(epochs_before)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._history.append({"epoch": epoch, **(logs or {})})
+        for watch in self._watchers:
+            watch(self._history)
+
+
+class TellProgress(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tells at the end of an epoch, at most every few seconds, how far the run is and how long it will take."""
+
+    def __init__(self, tell: Callable[..., None], pace: Pace, seconds: float = 2.0) -> None:
+        super().__init__()
+        self._tell, self._pace, self._every = tell, pace, seconds
+        self._begun, self._told = False, 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if not self._begun:
+            self._begun = True
+            self._tell(epoch=epoch, epochs=self._pace.epochs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        now = time.monotonic()
+        if now - self._told >= self._every:
+            self._told = now
+            facts = {name: (logs or {}).get(name) for name in ("loss", "contrastive_accuracy")}
+            left = round(self._pace.seconds_left, 1) if math.isfinite(self._pace.seconds_left) else None
+            self._tell(epoch=epoch + 1, epochs=self._pace.epochs, seconds_left=left, **facts)

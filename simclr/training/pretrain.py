@@ -1,0 +1,276 @@
+"""Contrastive pretraining: a Keras model whose step makes two views, embeds them and follows NT-Xent's gradient."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from simclr.config import AugmentConfig, Config
+from simclr.data import AnySplit, StreamedSplit
+from simclr.foundation.interruption import deferred
+from simclr.model.network import build_network
+from simclr.model.normalization import statistics_kept, synchronise
+from simclr.training.augment import line_order, random_views
+from simclr.training.cluster import check_shares
+from simclr.training.compilation import compiles
+from simclr.training.embedding import embed
+from simclr.training.feed import Feed, TellWaiting, after_its_batch
+from simclr.training.gradient_cache import cached_gradients
+from simclr.training.loss import accuracy_of, embedding_spread, local_loss, loss_of, nt_xent, similarities
+from simclr.training.optimizer import build_optimizer
+from simclr.training.replicas import Replicas, strategy_named
+from simclr.training.resume import FirstSteps, Run, Saving
+from simclr.training.stages import Stage, batches, stages, stretches
+
+log = logging.getLogger(__name__)
+
+STEPS_AT_ONCE_ON_GPU = 32
+"""Steps between two looks of the host at a GPU, at most: enough to hide it, few enough to stop when it is asked."""
+
+
+class ContrastiveModel(keras.Model):  # type: ignore[misc]
+    """SimCLR's training step around a network (arXiv 2002.05709, algorithm 1).
+
+    The images lie on the device as uint8; a batch is only their positions and the step's number. (Of streamed images a
+    batch brings their lines and aspects in place of positions, see :class:`.feed.Feed`.) ``size`` is the side
+    of the views; changing it needs a new train function, which ``compile`` makes. ``microbatch`` is the number of
+    images that are differentiated at a time, None for the whole batch; ``statistics`` says whose a batch norm takes,
+    see :func:`simclr.training.embedding.embed`.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        images: AnySplit,
+        augment: AugmentConfig,
+        temperature: float,
+        seed: int,
+        size: int,
+        *,
+        microbatch: int | None = None,
+        statistics: str = "together",
+    ) -> None:
+        super().__init__(name="contrastive")
+        self.network = network
+        self.augment = augment
+        self.temperature = temperature
+        # A variable and no constant of the step: one compiled for a seed serves them all.
+        self.seed = tf.Variable(seed, dtype=tf.int64, trainable=False, name="seed")
+        self.size = size
+        self.microbatch = microbatch
+        self.statistics = statistics
+        self.replicas = Replicas()
+        if not isinstance(images, StreamedSplit):
+            self._lines = self.replicas.on_each_device(line_order(images.pixels))
+            self._aspect = self.replicas.on_each_device(tf.constant(images.aspect))
+        self._means = [keras.metrics.Mean(name=name) for name in ("loss", "contrastive_accuracy", "spread")]
+        self.built = True  # the network is; Keras would call it on a batch to find out
+
+    def _maybe_symbolic_build(self, **_: Any) -> None:
+        # Nothing is left to build. Keras would add up a batch over the replicas to find out, which several workers
+        # cannot do with one of more than one tensor.
+        pass
+
+    @property
+    def metrics(self) -> list[Any]:
+        """Means over an epoch: the loss, the contrastive accuracy, and how far the embeddings spread."""
+        return self._means
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Embeddings (B, D) of images (B, H, W, C)."""
+        return self.network(images, training=training)
+
+    def images_at(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Lines (N, S, C, S) uint8 and aspects (N,) of the images at the positions ``index`` (N,), or those given."""
+        if isinstance(index, tuple):
+            return index
+        return tf.gather(self.replicas.here(self._lines), index), tf.gather(self.replicas.here(self._aspect), index)
+
+    def views(self, step: tf.Tensor, index: tf.Tensor, *, local: bool = False) -> tf.Tensor:
+        """Two views (2N, size, size, C) of the images at ``index`` (N,); or their local views, of half the side."""
+        lines, aspect = self.images_at(index)
+        dtype = self.network.get_layer("backbone").compute_dtype
+        size, share = self.size // 2 if local else self.size, self.replicas.share
+        return random_views(self.augment, lines, aspect, size, self.seed, step, dtype, local=local, share=share)
+
+    def _with_local_views(
+        self, loss: tf.Tensor, embeddings: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]
+    ) -> tf.Tensor:
+        """The mean loss over all anchors, the two views and the local ones of each image."""
+        count = self.augment.local_views
+        views = self.views(*batch, local=True)
+        # A probe sees whole images: the norms' moving statistics are those of the two views.
+        with statistics_kept(self.network):
+            local = self.replicas.gathered(embed(self.network, views, self.statistics, count), count)
+        return (2 * loss + count * local_loss(local, embeddings, self.temperature)) / (2 + count)
+
+    @after_its_batch
+    def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One step of gradient descent on a batch (step's number, positions of N images)."""
+        views = self.views(*batch)
+        variables = self.network.trainable_variables
+        if self.microbatch is None:
+            with tf.GradientTape() as tape:
+                embeddings = self.replicas.gathered(embed(self.network, views, self.statistics))
+                similarity = similarities(embeddings)
+                loss = loss_of(similarity, self.temperature)
+                if self.augment.local_views:
+                    loss = self._with_local_views(loss, embeddings, batch)
+                scaled = self.optimizer.scale_loss(loss)
+            gradients = tape.gradient(scaled, variables)
+        else:
+
+            def scaled_loss(embeddings: tf.Tensor) -> tf.Tensor:
+                return self.optimizer.scale_loss(nt_xent(self.replicas.gathered(embeddings), self.temperature))
+
+            embeddings, gradients = cached_gradients(self.network, views, self.microbatch, scaled_loss, self.statistics)
+            embeddings = self.replicas.gathered(embeddings)
+            similarity = similarities(embeddings)
+            loss = loss_of(similarity, self.temperature)
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            gradients = self.replicas.all_or_none(gradients)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        for mean, value in zip(self._means, (loss, accuracy_of(similarity), embedding_spread(embeddings)), strict=True):
+            mean.update_state(value)
+        return {mean.name: self.replicas.told(mean.result()) for mean in self._means}
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A finished pretraining: the network, its history by epoch, and what it took in all attempts together.
+
+    Attributes:
+        network: the trained network.
+        history: an epoch a row.
+        steps: of the optimizer.
+        seconds: of training, what went before the first step left out.
+        compiling: seconds of these that were spent on tracing and compiling steps, not on doing them.
+        images_per_second: without those.
+        precision: a Keras dtype policy.
+        replicas: the number of devices that shared its batches.
+    """
+
+    network: Any
+    history: list[dict[str, float]]
+    steps: int
+    seconds: float
+    compiling: float
+    images_per_second: float
+    precision: str
+    replicas: int = 1
+
+
+def pretrain(
+    config: Config,
+    images: AnySplit,
+    precision: str,
+    callbacks: Sequence[Any] = (),
+    saving: Saving | None = None,
+) -> Pretrained:
+    """Pretrain the network that ``config`` describes on images, without their labels.
+
+    Args:
+        config: encoder, head, augmentation, optimizer and the ``pretrain`` settings.
+        images: N training images, at least a batch.
+        precision: a Keras dtype policy, resolved.
+        callbacks: told of every epoch, in this order; what one adds to an epoch's ``logs`` the next ones see and the
+            history keeps.
+        saving: where to go on from, and what to do with the state now and then; weights and history are the same to
+            the bit however often a run is stopped and goes on.
+
+    Raises:
+        InvalidInput: the devices of ``pretrain.strategy`` cannot share a batch of that size.
+        RunFailed: from a callback, say of a loss that is not finite.
+        KeyboardInterrupt, SystemExit: stopped by a signal, after the state was saved.
+    """
+    with strategy_named(config.pretrain.strategy).scope():
+        return _pretrain(config, images, precision, callbacks, saving or Saving())
+
+
+def _pretrain(config: Config, images: AnySplit, precision: str, callbacks: Sequence[Any], saving: Saving) -> Pretrained:
+    """:func:`pretrain`, in the scope of the strategy that it runs under."""
+    settings = config.pretrain
+    steps_per_epoch = len(images.labels) // settings.batch_size
+    steps = settings.epochs * steps_per_epoch
+    network = build_network(
+        config.encoder, config.head, images.channels, settings.side, config.seed, precision=precision
+    )
+    model = ContrastiveModel(
+        network,
+        images,
+        config.augment,
+        settings.temperature,
+        config.seed,
+        settings.side,
+        microbatch=settings.microbatch,
+        statistics=settings.statistics,
+    )
+    if model.replicas.count > 1:
+        check_shares(settings, model.replicas.count)
+        synchronise(network)
+    optimizer = build_optimizer(config.optimizer, steps, steps_per_epoch, settings.batch_size)
+    if precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(network.trainable_variables)
+    run = Run(model, optimizer, steps_per_epoch, saving)
+    on_gpu = bool(tf.config.list_logical_devices("GPU")) and model.replicas.count == 1
+    compiled = model.replicas.count == 1 and compiles(settings.xla)
+    feed = Feed(images) if isinstance(images, StreamedSplit) else None
+    with deferred() as pending, feed.failing(run.save) if feed else nullcontext():
+        begun = run.begin(pending)
+        for stage in stages(settings):
+            left = list(stretches(stage, steps_per_epoch, begun))
+            if not left:
+                continue
+            model.size = stage.size
+            # A new train function, of which the size is a part; the optimizer and its place in the schedule stay.
+            model.compile(
+                optimizer=optimizer,
+                jit_compile=compiled,
+                steps_per_execution=_steps_at_once(
+                    settings.steps_per_execution or (STEPS_AT_ONCE_ON_GPU if on_gpu else 1),
+                    [steps_per_epoch - skipped for _, _, skipped in left],
+                ),
+            )
+            first_steps = FirstSteps(run, stage.size if compiled else None)
+            for first, last, skipped in left:
+                order = batches(
+                    len(images.labels), settings.batch_size, config.seed, Stage(stage.size, first, last), skipped
+                )
+                model.fit(
+                    model.replicas.dealt(feed.batches(order) if feed else order),
+                    initial_epoch=first,
+                    epochs=last,
+                    steps_per_epoch=steps_per_epoch - skipped,
+                    callbacks=[first_steps, *([TellWaiting(feed)] if feed else []), *callbacks, run],
+                    shuffle=False,
+                    verbose=0,
+                )
+    seconds, compiling = run.seconds, run.compiling
+    return Pretrained(
+        network,
+        run.history,
+        steps,
+        seconds,
+        compiling,
+        steps * settings.batch_size / (seconds - compiling),
+        precision,
+        model.replicas.count,
+    )
+
+
+def _steps_at_once(most: int, epochs: Sequence[int]) -> int:
+    """The largest number of steps, at most ``most``, that every epoch's number of steps is a multiple of.
+
+    >>> _steps_at_once(16, [36]), _steps_at_once(16, [36, 8]), _steps_at_once(16, [37])
+    (12, 4, 1)
+    """
+    common = math.gcd(*epochs)
+    return max(steps for steps in range(1, min(most, common) + 1) if common % steps == 0)

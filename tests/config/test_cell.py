@@ -1,0 +1,200 @@
+"""Identity: which changes make another pretraining, another cell, or nothing new."""
+
+from __future__ import annotations
+
+import dataclasses
+from copy import deepcopy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simclr.config import Config, Decides, settings
+from simclr.config.cell import (
+    ImpossibleCell,
+    cell_identity,
+    describe,
+    fingerprint,
+    head_layers,
+    probed_layer,
+    skipped_name,
+)
+
+DIGEST = "d" * 64
+
+
+def changed(config: Config, key: str) -> Config:
+    """The configuration with one setting changed to another value of its kind."""
+    other = deepcopy(config)
+    *path, name = key.split(".")
+    owner = other
+    for part in path:
+        owner = getattr(owner, part)
+    value = getattr(owner, name)
+    replaced = {
+        "pretrain.sizes": [[24, 1.0]],
+        "pretrain.precision": "mixed_float16",
+        "head.name": "one_relu",
+        "probe.layer": "encoder",
+        "probe.flip": "false",
+        "probe.crop": "whole",
+        "optimizer.decay_steps": 7,
+    }
+    if key in replaced:
+        new = replaced[key]
+    elif isinstance(value, bool) or value is None:
+        new = not value
+    elif isinstance(value, list):
+        new = [*value[:-1], value[-1] + 1] if value else ["new"]
+    else:
+        new = f"{value}x" if isinstance(value, str) else value + 1
+    setattr(owner, name, new)
+    return other
+
+
+KEYS = [(key, field.metadata["decides"]) for key, field, _ in settings(Config)]
+
+
+@pytest.mark.parametrize(("key", "decides"), KEYS, ids=[key for key, _ in KEYS])
+def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
+    # A configuration in which every setting counts.
+    network, views = (
+        ("encoder=small_resnet", "optimizer=lars"),
+        ("augment=simclr", "augment.blur=0.5", "augment.local_views=2"),
+    )
+    config = composed("probe.layer=relu_1", "pretrain.precision=float32", "probe=finetune", *network, *views)
+    before, after = describe(config, DIGEST), describe(changed(config, key), DIGEST)
+    assert (before.key != after.key) is (decides is Decides.WEIGHTS)
+    assert (before.name.split("-")[-1] != after.name.split("-")[-1]) is (decides is not Decides.NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "idle"),
+    [
+        (["optimizer=adamw"], {"optimizer.momentum", "optimizer.trust_coefficient"}),
+        (["optimizer=sgd"], {"optimizer.trust_coefficient"}),
+        (["optimizer=lars"], set()),
+        (["optimizer.schedule=constant"], {"optimizer.decay_steps"}),
+        (["encoder=small_cnn"], {"encoder.stem", "encoder.shortcut"}),
+        (["encoder=small_resnet", "encoder.norm=group"], {"encoder.norm_momentum", "pretrain.statistics"}),
+        (["encoder=resnet50"], {"encoder.stem", "encoder.shortcut", "encoder.norm_momentum"}),
+        (["augment.jitter=0"], {f"augment.{name}" for name in ("brightness", "contrast", "saturation", "hue")}),
+        (["augment.local_views=0"], {"augment.local_area"}),
+        (["augment.local_views=0", "augment.crop_area=[1.0,1.0]"], {"augment.local_area", "augment.crop_aspect"}),
+        (["augment.blur=0"], {"augment.blur_sigma"}),
+    ],
+    ids=lambda given: " ".join(sorted(given)),
+)
+def test_a_setting_that_another_one_makes_idle_is_no_difference(composed, overrides, idle):
+    base = ["encoder=small_resnet", "optimizer=lars", "augment=simclr", "augment.blur=0.5", "augment.local_views=2"]
+    base = [each for each in base if each.partition("=")[0] not in {other.partition("=")[0] for other in overrides}]
+    config = composed(*base, *overrides)
+    key = describe(config, DIGEST).key
+    deciding = [name for name, decides in KEYS if decides is Decides.WEIGHTS and not name.endswith(".name")]
+    assert {name for name in deciding if describe(changed(config, name), DIGEST).key == key} == idle
+
+
+def test_other_data_are_another_pretraining(composed):
+    config = composed()
+    assert describe(config, DIGEST).key != describe(config, "e" * 64).key
+
+
+def test_how_a_network_would_be_trained_is_no_part_of_a_probe_on_frozen_features(composed):
+    names = {describe(composed("probe=linear", f"probe.epochs={epochs}"), DIGEST).name for epochs in (7, 8)}
+    assert len(names) == 1
+
+
+def test_automatic_precision_is_the_one_it_stands_for(composed):
+    from simclr.foundation.machine import resolve_precision
+
+    explicit = composed(f"pretrain.precision={resolve_precision('auto')}")
+    assert describe(composed(), DIGEST).key == describe(explicit, DIGEST).key
+
+
+@pytest.mark.parametrize(
+    ("head", "override", "same"),
+    [
+        ("one_relu", "head.hidden=[256,7]", True),
+        ("one_relu", "head.hidden=[7,128]", False),
+        ("zero_relu", "head.hidden=[7,7]", True),
+        ("none", "head.output=7", True),
+        ("zero_relu", "head.output=7", False),
+        ("two_relu", "head.hidden=[256,7]", False),
+    ],
+)
+def test_a_width_that_the_head_does_not_have_is_no_difference(composed, head, override, same):
+    keys = {describe(composed(f"head={head}", *extra), DIGEST).key for extra in ([], [override])}
+    assert (len(keys) == 1) is same
+
+
+@pytest.mark.parametrize(("index", "name"), [(-2, "relu_2"), (-4, "relu_1"), (-6, "encoder"), (-1, "projection")])
+def test_an_index_and_the_name_it_stands_for_are_the_same_cell(composed, index, name):
+    by_index, by_name = (describe(composed(f"probe.layer={layer}"), DIGEST) for layer in (index, name))
+    assert by_index.layer == by_name.layer
+    assert by_index.name == by_name.name
+
+
+@pytest.mark.parametrize(
+    ("head", "names"),
+    [
+        ("two_relu", ["projection", "relu_2", "dense_2", "relu_1", "dense_1", "encoder"]),
+        ("one_relu", ["projection", "relu_1", "dense_1", "encoder"]),
+        ("zero_relu", ["projection", "encoder"]),
+        ("none", ["encoder"]),
+    ],
+)
+def test_a_heads_layers_count_back_to_the_encoder(composed, head, names):
+    layers = head_layers(composed(f"head={head}"))
+    assert [layer.name for layer in layers] == names
+    assert [layer.index for layer in layers] == list(range(-1, -len(names) - 1, -1))
+
+
+@pytest.mark.parametrize("layer", ["-6", "-5", "relu_2", "stage_9", "7", "nonsense"])
+def test_a_layer_that_the_head_does_not_have_is_impossible(composed, layer):
+    with pytest.raises(ImpossibleCell, match=f"probe.layer={layer}: head=one_relu has the layers -1 projection, -2"):
+        probed_layer(composed("head=one_relu", f"probe.layer={layer}"))
+
+
+def test_a_near_miss_gets_a_suggestion(composed):
+    with pytest.raises(ImpossibleCell, match='Did you mean "relu_1"'):
+        probed_layer(composed("probe.layer=relu1"))
+
+
+def test_encoder_stages_are_layers_without_an_index(composed):
+    layer = probed_layer(composed("encoder=small_resnet", "probe.layer=stage_2"))
+    assert (layer.index, layer.name, layer.width) == (None, "stage_2", 64)
+
+
+def test_a_cells_name_can_be_read(composed):
+    name = describe(composed("seed=3", "probe.layer=-4"), DIGEST).name
+    assert name.startswith("digits-small_cnn-two_relu-relu_1-s3-")
+    assert len(name.rsplit("-", 1)[1]) == 8
+
+
+def test_impossible_cells_have_names_of_their_own(composed):
+    config = composed("head=one_relu", "probe.layer=-6")
+    assert skipped_name(config, DIGEST).startswith("digits-small_cnn-one_relu-layer-6-s0-")
+    assert "probe.layer" in cell_identity(config, DIGEST)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.dictionaries(st.text(), JSON))
+def test_the_order_of_an_identity_does_not_matter(identity):
+    backwards = dict(reversed(identity.items()))
+    assert fingerprint(identity) == fingerprint(backwards)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}, b"bytes", [float("-inf")]])
+def test_a_value_without_a_stable_identity_is_refused(value):
+    with pytest.raises(TypeError, match="has no stable identity"):
+        fingerprint({"key": value})
+
+
+def test_every_kind_of_setting_has_a_stable_identity(composed):
+    fingerprint({key: value for key, _, value in settings(composed())})
+    assert dataclasses.is_dataclass(Config)

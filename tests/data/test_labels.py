@@ -1,0 +1,55 @@
+"""Label subsets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simclr.config.cell import ImpossibleCell
+from simclr.data.labels import draws_with_replacement, labels_per_class, stratified_subsets
+
+LABELS = np.repeat(np.arange(3), (20, 30, 50))
+
+
+@given(
+    counts=st.lists(st.integers(10, 60), min_size=2, max_size=6),
+    fraction=st.floats(0.1, 1),
+    seed=st.integers(0, 99),
+)
+def test_subsets_are_stratified_and_without_repetition(counts, fraction, seed):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    for subset in stratified_subsets(labels, fraction, 3, seed):
+        assert len(set(subset.tolist())) == len(subset)
+        drawn = np.bincount(labels[subset], minlength=len(counts))
+        assert np.abs(drawn - np.array(counts) * fraction).max() <= 0.5
+
+
+def test_subsets_depend_on_the_seed_and_the_draw_alone():
+    first, again = (stratified_subsets(LABELS, 0.2, 3, seed=4) for _ in range(2))
+    assert all((one == other).all() for one, other in zip(first, again, strict=True))
+    assert (first[0] != first[1]).any()
+    assert (first[0] != stratified_subsets(LABELS, 0.2, 3, seed=5)[0]).any()
+
+
+def test_more_subsets_keep_the_ones_there_were():
+    few, many = (stratified_subsets(LABELS, 0.2, count, seed=0) for count in (2, 5))
+    assert all((one == other).all() for one, other in zip(few, many, strict=False))
+
+
+def test_all_labels_are_one_subset():
+    (subset,) = stratified_subsets(LABELS, 1.0, 5, seed=0)
+    assert subset.tolist() == list(range(100))
+
+
+def test_a_class_left_without_an_example_is_impossible_and_says_how_many_labels_it_takes():
+    with pytest.raises(ImpossibleCell, match="leaves a class of 20 images without an example; valid is at least 0.025"):
+        labels_per_class(np.array([20, 30]), 0.02)
+    assert labels_per_class(np.array([20, 30]), 0.025).tolist() == [1, 1]
+
+
+def test_the_documents_draw_with_replacement():
+    (draw,) = draws_with_replacement(np.zeros(1000, int), 0.5, 1, seed=0)
+    assert len(draw) == 500
+    assert len(set(draw.tolist())) < 450

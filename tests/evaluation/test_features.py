@@ -1,0 +1,60 @@
+"""What a frozen network makes of images."""
+
+from __future__ import annotations
+
+import pytest
+
+from simclr.config import AugmentConfig, EncoderConfig, HeadConfig
+from simclr.config.cell import View
+from simclr.evaluation import features
+from simclr.model.network import build_network
+
+ENCODER = EncoderConfig(name="small_cnn", widths=[8, 12], blocks=[1, 1])
+LAYERS = ["encoder", "relu_1", "stage_1"]
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_network(ENCODER, HeadConfig(name="one_relu", hidden=[10, 10], output=6), 1, 16, seed=0)
+
+
+def test_features_are_those_of_the_network_itself(network, made_up_split):
+    split = made_up_split(150)  # more than a batch
+    found = features.extract(network, ["projection"], split, View(16, mirror=False, centre=False))["projection"]
+    assert found == pytest.approx(network(split.pixels / 255, training=False).numpy(), abs=1e-5)
+
+
+def test_every_layer_asked_for_comes_with_its_width(network, made_up_split):
+    found = features.extract(network, LAYERS, made_up_split(10), View(12, mirror=True, centre=True))
+    assert {name: each.shape for name, each in found.items()} == {
+        "encoder": (10, 12),
+        "relu_1": (10, 10),
+        "stage_1": (10, 8),
+    }
+
+
+def test_averaging_over_the_mirror_image_makes_a_mirrored_image_the_same(network, made_up_split):
+    split = made_up_split(10)
+    mirrored = type(split)(split.pixels[:, :, ::-1], split.labels, split.aspect, split.paths)
+    one, other = (
+        features.extract(network, ["encoder"], each, View(16, mirror=True, centre=False))["encoder"]
+        for each in (split, mirrored)
+    )
+    assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_features_of_an_image_do_not_depend_on_its_batch(network, made_up_split):
+    split = made_up_split(20)
+    alone = type(split)(split.pixels[3:4], split.labels[3:4], split.aspect[3:4], split.paths[3:4])
+    together, single = (
+        features.extract(network, ["encoder"], each, View(16, mirror=False, centre=False))["encoder"]
+        for each in (split, alone)
+    )
+    assert single[0] == pytest.approx(together[3], abs=1e-5)
+
+
+def test_pairs_are_views_of_the_same_images(network, made_up_split):
+    still = AugmentConfig(name="affine")
+    first, second = features.view_pairs(network, ["encoder"], made_up_split(10), still, 16, seed=0)["encoder"]
+    assert first.shape == (10, 12)
+    assert first == pytest.approx(second, abs=1e-5)

@@ -1,0 +1,33 @@
+"""What is said of representations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from simclr.evaluation import representation
+
+
+def test_alignment_is_zero_for_invariant_features_and_four_for_opposite_ones():
+    features = np.random.default_rng(0).standard_normal((20, 5)).astype(np.float32)
+    assert representation.alignment(features, features * 3) == pytest.approx(0, abs=1e-9)
+    assert representation.alignment(features, -features) == pytest.approx(4)
+
+
+def test_uniformity_is_zero_for_one_point_and_lower_the_more_spread():
+    assert representation.uniformity(np.ones((10, 3), np.float32)) == pytest.approx(0)
+    poles = np.array([[1, 0], [-1, 0]], np.float32)
+    assert representation.uniformity(poles) == pytest.approx(-8)
+    spread = np.random.default_rng(0).standard_normal((300, 64)).astype(np.float32)
+    assert representation.uniformity(spread) == pytest.approx(-4, abs=0.15)
+
+
+@pytest.mark.parametrize("rank", [1, 3, 7])
+def test_effective_rank_counts_equal_directions(rank):
+    corners = np.concatenate([np.eye(rank), -np.eye(rank)]) @ np.eye(rank, 10)
+    assert representation.effective_rank(corners.astype(np.float32)) == pytest.approx(rank, rel=1e-4)
+
+
+def test_effective_rank_does_not_count_the_mean():
+    constant = np.full((20, 6), 5, np.float32)
+    assert representation.effective_rank(constant) == pytest.approx(1, abs=0.01)
