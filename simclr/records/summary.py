@@ -38,8 +38,10 @@ def print_summary(record: dict[str, Any], console: Console | None = None) -> Non
     console.print(table)
     spent = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in record["timing"].items())
     pretraining = record["pretraining"]
+    compiling = pretraining.get("compiling") or 0.0
     console.print(
         f"{pretraining['epochs']} epochs at {pretraining['images_per_second']:,.0f} images/s in "
-        f"{pretraining['precision']}; {spent}; {record['seconds']:.1f} s in all",
+        f"{pretraining['precision']}{f' (and {compiling:.0f} s of compiling)' if compiling >= 1 else ''}; "
+        f"{spent}; {record['seconds']:.1f} s in all",
         markup=False,
     )
