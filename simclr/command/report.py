@@ -14,8 +14,8 @@ from rich.console import Console
 
 from simclr.report.answer import NOTHING_YET
 from simclr.report.records import Findings
-from simclr.report.table import terminal
-from simclr.report.write import Report, write
+from simclr.report.terminal import show
+from simclr.report.write import write
 
 WRITTEN, FAILED, NOTHING = 0, 1, 2
 MOST_NAMED = 10
@@ -39,18 +39,6 @@ def main(arguments: list[str] | None = None) -> int:
     show(report, Console(highlight=False))
     print(f"report {report.page}", flush=True)
     return WRITTEN
-
-
-def show(report: Report, console: Console) -> None:
-    """The answer and the table, as a terminal shows them."""
-    for answer in report.answers:
-        console.print(f"{answer.title}: {answer.headline}", markup=False, style="bold")
-        for sentence in answer.sentences:
-            console.print(f"  {sentence}", markup=False)
-    if report.table is not None:
-        console.print("", terminal(report.table, console.width), "", sep="\n")
-        for note in report.table.notes:
-            console.print(note, markup=False, style="dim")
 
 
 def _name_left_out(findings: Findings) -> None:

@@ -15,30 +15,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import hydra
-from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from simclr import experiment
-from simclr.config import Config, settings
 from simclr.config.cell import ImpossibleCell
+from simclr.config.compose import NOT_COMPOSED, without_hydra
+from simclr.config.explain import explain
 from simclr.config.validation import resolve
-from simclr.foundation.errors import InvalidInput, RunFailed, one_line, suggestion
+from simclr.foundation.errors import InvalidInput, RunFailed, one_line
 from simclr.foundation.interruption import TERMINATED, exit_when_asked
 from simclr.tracking import agent
 
 FINISHED, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
 
-# What Hydra raises when a command line cannot be composed; a ValueError where a group's option is a number.
-NOT_COMPOSED = (HydraException, OmegaConfBaseException, ValueError)
 GO_ON = "what was finished is kept, and the same command goes on from there"
 
 log = logging.getLogger(__name__)
@@ -128,48 +121,6 @@ class CheckBeforeStart(Callback):  # type: ignore[misc]
             _exit_with(error)
 
 
-def compose(overrides: list[str]) -> Config:
-    """The configuration that a command line means.
-
-    Args:
-        overrides: as on the command line of ``run.py``.
-
-    Raises:
-        InvalidInput: an override is not valid, or the configuration is not.
-    """
-    conf = Path(__file__).parents[2] / "conf"
-    try:
-        with initialize_config_dir(str(conf), version_base="1.3"):
-            composed = hydra.compose("config", overrides)
-    except NOT_COMPOSED as error:
-        raise (explain(overrides, conf) or InvalidInput(one_line(error))) from error
-    return resolve(composed)
-
-
-def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
-    """What is wrong with a command line that Hydra could not compose, where it is one of the overrides.
-
-    Args:
-        arguments: of the command line.
-        conf: the folder of configuration groups.
-
-    Returns:
-        The error as a person needs it: the key, the value, what is valid; None where the overrides are not to blame.
-    """
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
-    groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in conf.iterdir()}
-    for text in overrides:
-        try:
-            (override,) = OverridesParser.create().parse_overrides([text])
-        except HydraException as error:
-            return InvalidInput(f"{text}: not understood as KEY=VALUE ({one_line(error)[:150]})")
-        for value in _values(override):
-            found = _explain_one(override, value, {name: options for name, options in groups.items() if options})
-            if found is not None:
-                return found
-    return None
-
-
 EXTRAS = {"joblib": "local", "submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray"}
 
 
@@ -179,48 +130,6 @@ def _not_installed(error: Exception) -> InvalidInput | None:
     if found is None or found[1] not in EXTRAS:
         return None
     return InvalidInput(f"launch: the launcher {found[1]} is not installed: pip install 'simclr[{EXTRAS[found[1]]}]'")
-
-
-def _explain_one(override: Override, value: Any, groups: dict[str, list[str]]) -> InvalidInput | None:
-    key = override.key_or_group
-    if key in groups:
-        options = groups[key]
-        if value is None or str(value) in options:
-            return None
-        return InvalidInput(
-            f"{key}={value}: there is no such option; valid is {', '.join(options)}.{suggestion(str(value), options)}"
-        )
-    if key.startswith("hydra") or override.is_add() or override.is_delete():
-        return None
-    known = {name: field for name, field, _ in settings(Config)}
-    if key not in known:
-        hint = suggestion(key, [*known, *groups]) or " python run.py --help lists them."
-        return InvalidInput(f"{key}={value}: there is no such key.{hint}")
-    try:
-        OmegaConf.update(OmegaConf.structured(Config), key, value)
-    except OmegaConfBaseException:
-        valid = known[key].metadata["valid"]
-        kind = _KINDS.get(str(known[key].type), str(known[key].type))
-        return InvalidInput(f"{key}={value}: valid is {kind}{f', {valid}' if valid else ''}")
-    return None
-
-
-_KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "int | None": "a whole number or null",
-    "list[int]": "a list of whole numbers",
-    "list[float]": "a list of numbers",
-    "list[Any]": "a list of [side in pixels, share of the steps]",
-    "int | str": "a negative index or a name",
-    "str": "a name",
-}
-
-
-def _values(override: Override) -> list[Any]:
-    if override.is_sweep_override():
-        return list(override.sweep_string_iterator()) if override.is_choice_sweep() else []
-    return [override.value()]
 
 
 def _with_recorded_cell(arguments: list[str]) -> list[str]:
@@ -246,11 +155,6 @@ def _with_recorded_cell(arguments: list[str]) -> list[str]:
 def _with_dry_run(arguments: list[str]) -> list[str]:
     """Let a grid take ``--dry-run``, which Hydra's own command line does not know."""
     return ["hydra.sweeper.dry_run=true" if argument == "--dry-run" else argument for argument in arguments]
-
-
-def without_hydra(config: DictConfig) -> DictConfig:
-    """What of a composed configuration is ours."""
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _exit_with(error: InvalidInput | RunFailed) -> NoReturn:

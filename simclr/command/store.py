@@ -80,7 +80,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from simclr.command.shell import compose
+    from simclr.config.compose import compose
     from simclr.store.explain import explain
 
     for line in explain(compose(options.overrides)):

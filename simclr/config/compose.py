@@ -26,11 +26,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from simclr.config.explain import explain
 from simclr.config.schema import Config, settings
 from simclr.config.validation import resolve, typed
 from simclr.foundation.errors import InvalidInput, one_line
 
 CONF = Path(__file__).parents[2] / "conf"
+
+# What Hydra raises when a command line cannot be composed; a ValueError where a group's option is a number.
+NOT_COMPOSED = (HydraException, OmegaConfBaseException, ValueError)
 
 _KNOWN = {key: declared for key, declared, _ in settings(Config)}
 _SECTIONS = {each.name for each in dataclasses.fields(Config) if "decides" not in each.metadata}
@@ -255,9 +259,7 @@ class Composer:
             return resolve(self._composed(list(overrides)))
         except InvalidInput:
             raise
-        except (HydraException, OmegaConfBaseException, ValueError) as error:  # Hydra's own, for a group that is null
-            from simclr.command.shell import explain
-
+        except NOT_COMPOSED as error:
             told = explain(list(overrides), self.conf) or InvalidInput(f"{' '.join(overrides)}: {one_line(error)}")
             raise told from error
 
@@ -268,6 +270,28 @@ class Composer:
             return hydra_compose("config", overrides)
         with initialize_config_dir(str(self.conf.absolute()), version_base="1.3"):
             return hydra_compose("config", overrides)
+
+
+def compose(overrides: list[str]) -> Config:
+    """The configuration that a command line means.
+
+    Args:
+        overrides: as on the command line of ``run.py``.
+
+    Raises:
+        InvalidInput: an override is not valid, or the configuration is not.
+    """
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            composed = hydra_compose("config", overrides)
+    except NOT_COMPOSED as error:
+        raise (explain(overrides, CONF) or InvalidInput(one_line(error))) from error
+    return resolve(composed)
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """What of a composed configuration is ours."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _is_read(key: str, reads: set[str]) -> bool:

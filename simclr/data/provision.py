@@ -9,9 +9,9 @@ from simclr.data import archive, imagenet5, publish
 from simclr.data.content import combined, file_digest
 from simclr.data.download import fetch
 from simclr.data.listing import list_folder
-from simclr.data.lock import exclusive
 from simclr.data.progress import Report
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
+from simclr.foundation.lock import held_where_possible
 
 SERVER = "https://github.com"
 ADVICE = f"set SIMCLR_DATA to a folder that holds {imagenet5.FOLDER}/, or data.root to that folder itself"
@@ -40,7 +40,9 @@ def obtain(cache: Path, report: Report, server: str = SERVER, expected: str = im
     if _is_right(place, cache, expected):
         return place
     try:
-        with exclusive(cache / f"{imagenet5.FOLDER}.lock", "waiting for another process that downloads", report):
+        # Two at once would not be harmful: what they download is verified before it is used.
+        lock, waiting = cache / f"{imagenet5.FOLDER}.lock", "waiting for another process that downloads"
+        with held_where_possible(lock, waiting, report):
             if _is_right(place, cache, expected):
                 return place
             if place.exists() or place.is_symlink():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +16,27 @@ if TYPE_CHECKING:
     from simclr.config.cell import Cell
     from simclr.data import Images
     from simclr.data.labels import Labels, Positions
-    from simclr.experiment.session import Session
     from simclr.store import Features, Pretraining
+    from simclr.store.claim import Report
 
 
 def measure(
-    cell: Cell, images: Images, pretraining: Pretraining, features: Features, session: Session
+    cell: Cell,
+    images: Images,
+    pretraining: Pretraining,
+    features: Features,
+    part: Callable[[str], AbstractContextManager[None]],
+    report: Report,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Probe the representation and its baselines on the same label subsets, and describe it.
+
+    Args:
+        cell: what is asked.
+        images: the data.
+        pretraining: the cell's, for a probe that trains the network itself.
+        features: what that network, and the same before its first step, make of the images.
+        part: a block that does this part of the work (``probes`` or ``baselines``), for whoever keeps the time.
+        report: takes a line about a long step.
 
     Returns:
         The measured parts of the record, and the class given to each test image by representation, with ``labels``.
@@ -33,21 +48,21 @@ def measure(
     subsets = label_subsets(config.probe, labels, config.seed)
     fine_tuning = config.probe.name == "finetune"
     # A probe's problems are small: two threads lose more than they win, all the more on a busy machine.
-    with session("probes"), threadpool_limits(1):
+    with part("probes"), threadpool_limits(1):
         if fine_tuning:
-            evaluations = {"trained": _fine_tuned(cell, images, pretraining, subsets, session)}
+            evaluations = {"trained": _fine_tuned(cell, images, pretraining, subsets, report)}
         else:
             evaluations = _probed(cell, images, features, subsets)
-        evaluations["pixels"] = pixel_baseline(config, images, subsets, session.report)
+        evaluations["pixels"] = pixel_baseline(config, images, subsets, report)
     everything = [np.arange(len(labels))]
     trainings = [("untrained", cell.layer.name, subsets)] if fine_tuning else []
     if config.baselines:
         trainings += [("supervised_subset", "encoder", subsets), ("supervised_all", "encoder", everything)]
     for name, layer, labelled in trainings:
-        with session("baselines"):
-            evaluations[name] = supervised_baseline(config, images, layer, labelled, session.report)
+        with part("baselines"):
+            evaluations[name] = supervised_baseline(config, images, layer, labelled, report)
     # One thread here too: where others want the cores, a decomposition on all of them is many times slower.
-    with session("probes"), threadpool_limits(1):
+    with part("probes"), threadpool_limits(1):
         described = _described(cell, features, labels, test_labels)
     measured = {
         "probe": {**evaluations["trained"].record, "classes": list(images.classes)},
@@ -87,7 +102,7 @@ def _probed(cell: Cell, images: Images, features: Features, subsets: list[Positi
 
 
 def _fine_tuned(
-    cell: Cell, images: Images, pretraining: Pretraining, subsets: list[Positions], session: Session
+    cell: Cell, images: Images, pretraining: Pretraining, subsets: list[Positions], report: Report
 ) -> Evaluation:
     """The whole network trained further with labels, from its pretrained weights."""
     from simclr.training.runtime import start_tensorflow
@@ -99,6 +114,6 @@ def _fine_tuned(
     procedure = FineTuning(cell.config, images, cell.layer.name, pretraining.weights())
     fits = []
     for number, subset in enumerate(subsets, start=1):
-        session.report(f"fine-tuning from {cell.layer.name}, {len(subset)} labels: subset {number} of {len(subsets)}")
+        report(f"fine-tuning from {cell.layer.name}, {len(subset)} labels: subset {number} of {len(subsets)}")
         fits.append(procedure(subset))
     return judged(fits, images.train.labels, images.test.labels, subsets)

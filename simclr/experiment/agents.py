@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def another_pretraining(tracker: Tracker, config: Config) -> Callable[[], bool]:
+def another_pretraining(
+    tracker: Tracker, config: Config, pretrain: Callable[[Config, Tracker], bool]
+) -> Callable[[], bool]:
     """What to call while waiting: makes one of the sweep's other pretrainings that nobody has begun.
 
     Args:
         tracker: of this cell's run; it knows the sweep.
         config: of this cell; the others are kept below the same root.
+        pretrain: makes the pretraining of a cell, unless it is there or in other hands; whether it was made.
 
     Returns:
         A function that returns True once it has made one, and False where there is none.
@@ -39,14 +42,12 @@ def another_pretraining(tracker: Tracker, config: Config) -> Callable[[], bool]:
 
     def make() -> bool:
         nonlocal remaining
-        from simclr.experiment import pretrain_if_unstarted
-
         if remaining is None:
             remaining = list(_others(tracker, config))
         while remaining:
             other = remaining.pop(0)
             try:
-                if pretrain_if_unstarted(other, tracker):
+                if pretrain(other, tracker):
                     return True
             except Exception as error:
                 # It is that cell's own affair, whose own run will meet it, and record it.

@@ -136,6 +136,7 @@ def _pretrain(
     cell: Cell, images: Images, threads: int, claim: store.Claim, session: Session, crew: Crew
 ) -> store.Pretraining:
     """Pretrain with everything that watches, from where an earlier attempt was stopped, and keep what came of it."""
+    from simclr.evaluation.monitor import NeighbourMonitor
     from simclr.model.network import variables_by_name
     from simclr.training import callbacks, progress
     from simclr.training.pace import Pace
@@ -174,9 +175,7 @@ def _pretrain(
     ]
     if settings.monitor_epochs:
         centre = probes_centre(config)
-        watching.append(
-            callbacks.NeighbourMonitor(images.train, settings.monitor_epochs, settings.epochs, centre, config.seed)
-        )
+        watching.append(NeighbourMonitor(images.train, settings.monitor_epochs, settings.epochs, centre, config.seed))
     watching += [
         callbacks.HistoryFile(place / store.HISTORY, start.history if start else ()),
         callbacks.TellProgress(tell, pace),

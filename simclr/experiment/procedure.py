@@ -122,7 +122,7 @@ def _run(
     config = cell.config
     try:
         if meanwhile is None and session.tracker is not None and session.tracker.in_agent:
-            meanwhile = agents.another_pretraining(session.tracker, config)
+            meanwhile = agents.another_pretraining(session.tracker, config, pretrain_if_unstarted)
         measured, predictions, material = _measure(cell, images, session, meanwhile)
         record = {**record, "status": "finished", **measured}
         written = _write(cell.name, record, config, session, predictions)
@@ -225,7 +225,7 @@ def _measure(
     )
     if session.tracker is not None:
         session.tracker.draw(material)
-    measured, predictions = measure(cell, images, pretraining, features, session)
+    measured, predictions = measure(cell, images, pretraining, features, session, session.report)
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
     kept = {name: pretraining.manifest[name] for name in facts}
     kept["compiling"] = pretraining.manifest.get("compiling")  # of a network made earlier it is not known

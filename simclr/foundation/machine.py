@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import simclr
+from simclr.foundation.version import __version__
 
 
 def cpus() -> int:
@@ -97,5 +97,5 @@ def versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         **{package: installed(package) for package in packages},
-        "simclr": simclr.__version__,
+        "simclr": __version__,
     }

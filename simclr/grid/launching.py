@@ -16,8 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
-from simclr.command.shell import without_hydra
-from simclr.config.compose import Composer
+from simclr.config.compose import Composer, without_hydra
 from simclr.config.validation import typed
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
@@ -195,8 +194,8 @@ def _report(root: str, *, renew: bool = True) -> None:
     """Write the report of all that is below ``root`` and print its answer; what is there already is only named."""
     page = Path(root) / "report" / "index.html"
     if renew or not page.exists():
-        from simclr.command.report import show
         from simclr.report import write
+        from simclr.report.terminal import show
 
         try:
             written = write(root)

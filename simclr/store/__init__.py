@@ -1,7 +1,9 @@
 """Pretrained networks: made once, verified, found again, taken along.
 
 ``python -m simclr.store`` lists them, says which one a configuration means and why, and more; :func:`load` gives one
-in a notebook.
+in a notebook. From outside one uses what is named here, :mod:`explain <simclr.store.explain>` for the state of one, and
+:mod:`inventory <simclr.store.inventory>` and :mod:`export <simclr.store.export>` for the command line. TensorFlow is
+imported when a network is loaded.
 """
 
 from __future__ import annotations

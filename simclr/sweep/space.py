@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 
 from simclr.config import Config, settings
 from simclr.config.compose import CONF
+from simclr.config.explain import explain
 from simclr.config.validation import validate_one
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.sweep.distribution import Categorical, Constant, Distribution, ends, is_whole, values
@@ -150,8 +151,6 @@ def check_override(text: str, conf: Path = CONF) -> None:
     Raises:
         InvalidInput: it is not.
     """
-    from simclr.command.shell import explain
-
     if (wrong := explain([text], conf)) is not None:
         raise wrong
     (override,) = OverridesParser.create().parse_overrides([text])

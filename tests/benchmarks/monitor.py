@@ -13,8 +13,8 @@ def measure(epochs: int = 40) -> Iterator[tuple[str, str]]:
     from simclr.training.runtime import start_tensorflow
 
     start_tensorflow(None)
+    from simclr.evaluation.monitor import NeighbourMonitor
     from simclr.foundation import machine
-    from simclr.training.callbacks import NeighbourMonitor
     from simclr.training.pretrain import pretrain
 
     for name, config, images in (

@@ -17,8 +17,8 @@ from simclr.config import Config
 from simclr.config.cell import View
 from simclr.data import Images, ImageSplit, StreamedSplit, load
 from simclr.evaluation.baseline import pixel_features
+from simclr.evaluation.monitor import NeighbourMonitor
 from simclr.foundation.errors import RunFailed
-from simclr.training.callbacks import NeighbourMonitor
 from simclr.training.checkpoint import Checkpoint
 from simclr.training.pretrain import pretrain
 from simclr.training.resume import Saving

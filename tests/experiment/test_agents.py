@@ -23,7 +23,6 @@ from typing import Any
 import pytest
 import yaml
 
-from simclr import experiment
 from simclr.experiment import agents
 from simclr.foundation.errors import RunFailed
 from simclr.tracking import Claim, remote
@@ -299,8 +298,7 @@ def test_another_cells_pretraining_that_fails_here_is_no_failure_of_the_cell_tha
         return bool(tried[-1] == "is made")
 
     monkeypatch.setattr(agents, "_others", lambda *_: iter(others))
-    monkeypatch.setattr(experiment, "pretrain_if_unstarted", pretrain)
-    meanwhile = agents.another_pretraining(SimpleNamespace(), SimpleNamespace())  # type: ignore[arg-type]
+    meanwhile = agents.another_pretraining(SimpleNamespace(), SimpleNamespace(), pretrain)  # type: ignore[arg-type]
     assert (meanwhile(), meanwhile()) == (True, False)
     assert tried == ["fails", "is there", "is made"]
     assert "head=fails failed here: the loss is not finite" in caplog.text

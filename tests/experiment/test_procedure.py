@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from simclr import experiment
-from simclr.config.cell import ImpossibleCell
+from simclr.config.cell import ImpossibleCell, describe
 from simclr.foundation.errors import InvalidInput, RunFailed
 from simclr.records import result
 
@@ -167,7 +167,7 @@ def test_the_report_shows_fine_tuning_and_supervised_baselines(cell, fine_tuned)
 
 
 def test_baselines_are_no_part_of_a_cells_identity(composed, tmp_path):
-    names = {experiment.describe(composed(f"baselines={each}"), "d" * 64).name for each in ("true", "false")}
+    names = {describe(composed(f"baselines={each}"), "d" * 64).name for each in ("true", "false")}
     assert len(names) == 1
 
 

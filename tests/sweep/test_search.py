@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simclr.foundation import lock
 from simclr.foundation.errors import InvalidInput
 from simclr.sweep.distribution import (
     Beta,
@@ -328,15 +326,3 @@ def test_values_are_found_in_records():
 def test_a_sweeps_folder_lies_below_the_root_whatever_its_name(tmp_path):
     assert folder(tmp_path, "a/b c").parent == tmp_path / "sweeps"
     assert folder(tmp_path, "../..").parent == tmp_path / "sweeps"
-
-
-def test_a_lock_is_held_by_one_until_it_is_let_go(tmp_path):
-    path = tmp_path / "lock"
-    assert not lock.is_held(path)
-    descriptor = lock.take(path)
-    assert lock.is_held(path)
-    assert lock.take(path) is None
-    os.close(descriptor)
-    assert not lock.is_held(path)
-    with lock.held(path):
-        assert lock.is_held(path)

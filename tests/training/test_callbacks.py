@@ -9,8 +9,9 @@ import math
 import numpy as np
 import pytest
 
+from simclr.evaluation.monitor import NeighbourMonitor
 from simclr.foundation.errors import RunFailed
-from simclr.training.callbacks import EpochFacts, HistoryFile, NeighbourMonitor, StopOnCollapse, StopOnNonFiniteLoss
+from simclr.training.callbacks import EpochFacts, HistoryFile, StopOnCollapse, StopOnNonFiniteLoss
 from simclr.training.pretrain import pretrain
 from tests.training.test_pretrain import TINY
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from simclr.evaluation.monitor import NeighbourMonitor
 from simclr.model.network import build_network
-from simclr.training.callbacks import NeighbourMonitor
 from simclr.training.optimizer import build_optimizer
 from simclr.training.pretrain import ContrastiveModel, pretrain
 from simclr.training.stages import Stage, batches, stages

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import pytest
 
+from simclr.evaluation.monitor import NeighbourMonitor
 from simclr.model.network import build_network
-from simclr.training.callbacks import EpochFacts, HistoryFile, NeighbourMonitor
+from simclr.training.callbacks import EpochFacts, HistoryFile
 from simclr.training.checkpoint import Checkpoint
 from simclr.training.optimizer import build_optimizer
 from simclr.training.pretrain import pretrain

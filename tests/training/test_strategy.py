@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from simclr.command.shell import compose
 from simclr.config import PretrainConfig
+from simclr.config.compose import compose
 from simclr.foundation.errors import InvalidInput
 from simclr.training.cluster import Cluster, check_shares, cluster
 from tests.conftest import REPOSITORY, made_up
@@ -249,7 +249,7 @@ def test_a_step_whose_loss_scale_is_too_high_for_one_device_is_skipped_by_all():
 
 
 def goes_on_to_the_same_bits(precision: str) -> None:
-    from simclr.training.callbacks import NeighbourMonitor
+    from simclr.evaluation.monitor import NeighbourMonitor
     from simclr.training.pretrain import pretrain
     from simclr.training.resume import Saving
 
