@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from simclr.config.explain import explain
+from simclr.config.home import quoted
 from simclr.config.schema import Config, settings
 from simclr.config.validation import resolve, typed
 from simclr.foundation.errors import InvalidInput, one_line
@@ -281,6 +282,7 @@ def compose(overrides: list[str]) -> Config:
     Raises:
         InvalidInput: an override is not valid, or the configuration is not.
     """
+    overrides = quoted(overrides)
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             composed = hydra_compose("config", overrides)
