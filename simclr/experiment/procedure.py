@@ -184,8 +184,6 @@ def _measure(
         features.example_views() / np.float32(255),
         images.test.paths,
     )
-    if session.tracker is not None:
-        session.tracker.draw(material)
     measured, predictions = measure(cell, images, pretraining, features, session, session.report)
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
     kept = {name: pretraining.manifest[name] for name in facts}
