@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from simclr.config import home
-from simclr.config.schema import AugmentConfig, Config, EncoderConfig
+from simclr.config.augment import AugmentConfig
+from simclr.config.schema import Config, EncoderConfig
 from simclr.config.setting import OneOf, Range, settings
 from simclr.foundation.errors import InvalidInput, one_line, suggestion
 
