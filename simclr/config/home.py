@@ -19,10 +19,12 @@ _VALUE = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(?<![^,])(\s*)(~[^,]
 
 
 def quoted(arguments: Sequence[str]) -> list[str]:
-    """A command line on which Hydra understands values that begin with ``~``, and options have them expanded.
+    """A command line on which Hydra understands values that begin with ``~``.
 
-    >>> quoted(["data.root=~/flowers", "root=~,~/b", "~launch", "--config-dir=~root/c", "head=none"])[:3]
-    ["data.root='~/flowers'", "root='~','~/b'", '~launch']
+    What is Hydra's own, options and its section, has them expanded, as nobody else would.
+
+    >>> quoted(["data.root=~/flowers", "root=~,~/b", "~launch", "head=none"])
+    ["data.root='~/flowers'", "root='~','~/b'", '~launch', 'head=none']
     """
     return [_quoted(text) for text in arguments]
 
@@ -31,13 +33,14 @@ def _quoted(text: str) -> str:
     key, equals, value = text.partition("=")
     if key.startswith("-"):
         return f"{key}{equals}{expanded(value)}"
-    return f"{key}{equals}{_VALUE.sub(_in_quotes, value)}"
+    path = expanded if key.startswith("hydra.") else str
 
+    def in_quotes(found: re.Match[str]) -> str:
+        if found[2] is None:
+            return found[0]
+        return found[1] + QuotedString(text=path(found[2].rstrip()), quote=Quote.single).with_quotes()
 
-def _in_quotes(found: re.Match[str]) -> str:
-    if found[2] is None:
-        return found[0]
-    return found[1] + QuotedString(text=found[2].rstrip(), quote=Quote.single).with_quotes()
+    return f"{key}{equals}{_VALUE.sub(in_quotes, value)}"
 
 
 def expanded(path: str) -> str:

@@ -71,7 +71,10 @@ GRID = f"{RUN} -m {TINY} 'data.root=~/flowers,~/more flowers' root=~/grid"
 FILE = f"{SWEEP} ~/sweep.yaml {TINY} root=~/sweep"
 
 
-@pytest.mark.parametrize("command", [GRID, FILE, f"{FILE} 'data.root=~/more flowers'"], ids=["-m", "file", "override"])
+OVERRIDE = f"{FILE} probe.neighbours=[1] 'data.root=~/flowers,~/more flowers'"
+
+
+@pytest.mark.parametrize("command", [GRID, FILE, OVERRIDE], ids=["-m", "file", "override"])
 def test_a_grid_is_planned_from_images_there(command, home, tmp_path):
     assert "2 cells" in typed(f"{command} --dry-run", home, tmp_path).stdout
 
