@@ -1,8 +1,10 @@
 """What can be configured and what a configuration means: schema, validation, composition, identity.
 
-What the schema says is imported from here. Of the modules, :mod:`validation <simclr.config.validation>` makes a typed
-configuration of a composed one, :mod:`compose <simclr.config.compose>` composes many at once, and
-:mod:`cell <simclr.config.cell>` names cells and pretrainings. Values live in ``conf/``, a folder per group.
+The schema is imported from here, and so is what its settings say of themselves. Of the modules,
+:mod:`validation <simclr.config.validation>` makes a typed configuration of a composed one,
+:mod:`compose <simclr.config.compose>` composes many at once, :mod:`explain <simclr.config.explain>` says what is wrong
+with an override, and :mod:`cell <simclr.config.cell>` names cells and pretrainings. Values live in ``conf/``, a folder
+per group.
 """
 
 from simclr.config.schema import (
@@ -10,17 +12,13 @@ from simclr.config.schema import (
     AugmentConfig,
     Config,
     DataConfig,
-    Decides,
     EncoderConfig,
     HeadConfig,
     OptimizerConfig,
     PretrainConfig,
     ProbeConfig,
-    Range,
-    decisive,
-    options,
-    settings,
 )
+from simclr.config.setting import Decides, Range, decisive, options, settings
 
 __all__ = [
     "LABELLED_TRAINING",

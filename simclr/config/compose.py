@@ -27,7 +27,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from simclr.config.explain import explain
-from simclr.config.schema import Config, settings
+from simclr.config.schema import Config
+from simclr.config.setting import settings
 from simclr.config.validation import resolve, typed
 from simclr.foundation.errors import InvalidInput, one_line
 

@@ -11,7 +11,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from simclr.config.schema import Config, settings
+from simclr.config.schema import Config
+from simclr.config.setting import settings
 from simclr.foundation.errors import InvalidInput, one_line, suggestion
 
 

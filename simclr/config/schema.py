@@ -1,87 +1,18 @@
 """The typed schema of a cell's configuration: what exists, its unit, its range, and what it decides.
 
-Each field says of itself what it decides (:class:`Decides`): the pretrained weights, the cell only, or nothing that
-is measured. The identity of cells and pretrainings (:mod:`simclr.config.cell`) follows from that alone. Values that
-belong together are the YAML files of ``conf/``; nothing has a second default there that it has here.
+Each field says of itself what it decides, see :mod:`simclr.config.setting`. Values that belong together are the YAML
+files of ``conf/``; nothing has a second default there that it has here.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from enum import Enum
-from functools import cache
-from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-
-class Decides(Enum):
-    """What changing a setting can change."""
-
-    WEIGHTS = "the pretrained weights, and with them every cell that uses them"
-    CELL = "what is measured on given weights"
-    NOTHING = "where and how the work is done, not its result"
-
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers from ``low`` to ``high``, the ends included unless ``above`` excludes the lower one."""
-
-    low: float
-    high: float = math.inf
-    unit: str = ""
-    above: bool = False
-
-    def __contains__(self, value: float) -> bool:
-        return math.isfinite(value) and (self.low < value if self.above else self.low <= value) and value <= self.high
-
-    def __str__(self) -> str:
-        lower = f"more than {self.low:g}" if self.above else f"at least {self.low:g}"
-        upper = f", at most {self.high:g}" if math.isfinite(self.high) else ""
-        return f"{lower}{upper}{' ' + self.unit if self.unit else ''}"
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """One of a few names."""
-
-    names: tuple[str, ...]
-
-    def __contains__(self, value: str) -> bool:
-        return value in self.names
-
-    def __str__(self) -> str:
-        return ", ".join(self.names)
-
-
-def setting(
-    default: Any,
-    decides: Decides,
-    valid: Range | OneOf | None = None,
-    unit: str = "",
-    counts: Callable[[Any], bool] = lambda _: True,
-) -> Any:
-    """A field of the schema: its default, what it decides, which values it takes (each one, for a list).
-
-    ``counts`` says of a section whether the field decides anything there, or whether another one makes it idle.
-    """
-    metadata = {"decides": decides, "valid": valid, "unit": unit or getattr(valid, "unit", ""), "counts": counts}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def options(group: str) -> OneOf | None:
-    """The options of a configuration group, which are its files; None where this is installed without them."""
-    names = sorted(file.stem for file in (Path(__file__).parents[2] / "conf" / group).glob("*.yaml"))
-    return OneOf(tuple(names)) if names else None
-
+from simclr.config.setting import Decides, OneOf, Range, options, setting
 
 WEIGHTS, CELL, NOTHING = Decides.WEIGHTS, Decides.CELL, Decides.NOTHING
 PROBABILITY = Range(0, 1)
@@ -311,37 +242,3 @@ ConfigStore.instance().store(
         "run_cap": None,
     },
 )
-
-
-def settings(config: Any) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
-    """Every setting of a schema class or object: its dotted key, its field, its value (None of a class)."""
-    schema: type = config if isinstance(config, type) else type(config)
-    for key, declared, value in _layout(schema):
-        yield key, declared, None if config is schema else value(config)
-
-
-@cache
-def _layout(schema: type) -> tuple[tuple[str, dataclasses.Field[Any], attrgetter[Any]], ...]:
-    """A schema class's settings, those of its sections under dotted keys, and how to get at their values."""
-    found: list[tuple[str, dataclasses.Field[Any]]] = []
-    for each in dataclasses.fields(schema):
-        section: Any = each.default_factory
-        if "decides" not in each.metadata and section is not dataclasses.MISSING:
-            found += [(f"{each.name}.{key}", inner) for key, inner, _ in _layout(section)]
-        else:
-            found.append((each.name, each))
-    return tuple((key, declared, attrgetter(key)) for key, declared in found)
-
-
-def decisive(config: Config, decides: Decides) -> dict[str, Any]:
-    """The settings that decide something, by dotted key, without those that another one of their section makes idle."""
-    return {
-        key: value
-        for key, declared, value in settings(config)
-        if declared.metadata["decides"] is decides and declared.metadata["counts"](_section(config, key))
-    }
-
-
-def _section(config: Config, key: str) -> Any:
-    section, _, _ = key.rpartition(".")
-    return attrgetter(section)(config) if section else config

@@ -8,7 +8,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from simclr.config.schema import AugmentConfig, Config, EncoderConfig, OneOf, Range, settings
+from simclr.config.schema import AugmentConfig, Config, EncoderConfig
+from simclr.config.setting import OneOf, Range, settings
 from simclr.foundation.errors import InvalidInput, one_line, suggestion
 
 

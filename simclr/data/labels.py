@@ -1,4 +1,4 @@
-"""Which training images a probe may see the labels of."""
+"""Which training images a probe may see the labels of, and which of those it is fitted to at a time."""
 
 from __future__ import annotations
 
@@ -57,3 +57,15 @@ def draws_with_replacement(labels: Labels, fraction: float, count: int, seed: in
     size = max(1, int(len(labels) * fraction))
     generators = (np.random.default_rng((seed, draw, 0xD0C5)) for draw in range(count))
     return [np.sort(generator.choice(len(labels), size, replace=True)) for generator in generators]
+
+
+def stratified_folds(labels: Labels, seed: int, most: int = 5) -> list[tuple[Positions, Positions]]:
+    """Stratified folds, at most ``most``; none where a class has a single example, so that nothing can be chosen."""
+    from sklearn.model_selection import StratifiedKFold
+
+    counts = np.bincount(labels)
+    number = min(most, int(counts[counts > 0].min()))
+    if number < 2:
+        return []
+    splitter = StratifiedKFold(number, shuffle=True, random_state=seed)
+    return list(splitter.split(np.zeros(len(labels)), labels))

@@ -16,7 +16,9 @@ from simclr.config import LABELLED_TRAINING, Config, settings
 from simclr.config.cell import fingerprint, head_layers, labelled_augment, probed_view
 from simclr.data import AnySplit, Images
 from simclr.data.labels import Positions
-from simclr.evaluation.probe import Evaluation, Fitted, LogisticRegression, evaluate, judged
+from simclr.evaluation.judgement import Evaluation, Fitted, judged
+from simclr.evaluation.linear import LogisticRegression
+from simclr.evaluation.probe import evaluate
 from simclr.foundation.files import Damaged, seal, sealed, set_aside, write_whole
 from simclr.foundation.machine import resolve_precision
 from simclr.store import Claim, Place, obtain

@@ -28,10 +28,11 @@ from scipy.special import log_softmax
 from simclr.config import Config
 from simclr.config.cell import labelled_augment, probed_view
 from simclr.data import AnySplit, Images, StreamedSplit, gib
-from simclr.data.labels import Positions
+from simclr.data.labels import Positions, stratified_folds
 from simclr.evaluation.features import eye
+from simclr.evaluation.judgement import Fitted
 from simclr.evaluation.labelled import classifier, labelled_views
-from simclr.evaluation.probe import Fitted, LinearClassifier, linear_classifier, stratified_folds
+from simclr.evaluation.linear import LinearClassifier, linear_classifier
 from simclr.foundation.machine import resolve_precision
 from simclr.model.network import assign_by_name, build_network, representation
 from simclr.training.adamw import FusedAdamW

@@ -47,11 +47,9 @@ class Session:
         """Begin the cell's run in W&B, as ``tracking`` says."""
         from simclr import tracking
         from simclr.data import reference
-        from simclr.store.explain import HERE, state
 
         config = cell.config
-        further = state(config.root, cell.key).name == HERE
-        tracker = tracking.start(config, cell, meanwhile=_import_measurement, soon=further)
+        tracker = tracking.start(config, cell, meanwhile=_import_measurement)
         self.borrow(tracker, config)
         tracker.log_data(images.digest, reference(config.data), {"train": len(images.train), "test": len(images.test)})
 

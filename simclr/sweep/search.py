@@ -18,8 +18,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from simclr.config import Config, Decides, settings
@@ -27,6 +25,7 @@ from simclr.foundation import lock
 from simclr.foundation.errors import InvalidInput
 from simclr.sweep.drawing import drawn_as, suggest
 from simclr.sweep.hyperband import should_stop
+from simclr.sweep.journal import journal
 from simclr.sweep.space import Hyperband, Sweep, text_of
 
 ATTEMPTS = 3
@@ -80,10 +79,7 @@ class Search:
         self.folder.mkdir(parents=True, exist_ok=True)
         # Each creation and each trial is told of at length otherwise.
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        journal = self.folder / "journal.log"
-        self._storage = JournalStorage(
-            JournalFileBackend(str(journal), lock_obj=_JournalLock(self.folder / "journal.lock"))
-        )
+        self._storage = journal(self.folder)
         with lock.held(self.folder / "sweep.lock"):
             self._study = optuna.create_study(
                 storage=self._storage,
@@ -269,22 +265,6 @@ class _Bands(optuna.pruners.BasePruner):
         }
         history = histories.pop(trial.number)
         return should_stop(history, list(histories.values()), self._hyperband)
-
-
-class _JournalLock(JournalFileOpenLock):
-    """Optuna's own locks outlive a killed holder by half a minute; this one dies with it."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
-        self._path = path
-        self._descriptor = -1
-
-    def acquire(self) -> bool:
-        self._descriptor = lock.wait(self._path)
-        return True
-
-    def release(self) -> None:
-        os.close(self._descriptor)
 
 
 def _space(sweep: Sweep) -> str:

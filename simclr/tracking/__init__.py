@@ -27,8 +27,6 @@ def start(
     cell: Cell,
     patience: Patience | None = None,
     meanwhile: Callable[[], object] | None = None,
-    *,
-    soon: bool = False,
 ) -> Tracker:
     """Begin the cell's run, or go on in it where it was resumed.
 
@@ -37,7 +35,6 @@ def start(
         cell: what is run; the run is named after it, so that a resumed cell finds its run again.
         patience: how long a server may take.
         meanwhile: called while the client's process starts, where it does: something else that is to be done anyway.
-        soon: there will be something to draw before long.
 
     Returns:
         A tracker that takes all that it is told, whether or not there is anyone to pass it on to.
@@ -51,7 +48,7 @@ def start(
         "layer.width": cell.layer.width,
     }
     group = f"{config.head.name}-{cell.key}"
-    return _start(config, cell.name, facts, group, [cell.layer.name], patience, meanwhile=meanwhile, soon=soon)
+    return _start(config, cell.name, facts, group, [cell.layer.name], patience, meanwhile)
 
 
 def skip(config: Config, name: str, reason: str, patience: Patience | None = None) -> None:
@@ -68,9 +65,7 @@ def _start(
     group: str | None,
     tags: Sequence[str],
     patience: Patience | None,
-    *,
     meanwhile: Callable[[], object] | None = None,
-    soon: bool = False,
 ) -> Tracker:
     tracker = Tracker(config, patience or Patience())
     asked = config.tracking.mode
@@ -81,7 +76,7 @@ def _start(
             "job_type": "cell",
             "tags": _distinct([config.data.name, config.encoder.name, config.head.name, *tags, *config.tracking.tags]),
         }
-        tracker.begin(identity, {**configuration(config), **facts}, meanwhile, soon=soon)
+        tracker.begin(identity, {**configuration(config), **facts}, meanwhile)
     return tracker
 
 

@@ -28,7 +28,7 @@ Value = TypeVar("Value")
 class Patience:
     """How long, in seconds, to wait for a server: for a run to begin, for an answer, for the last upload.
 
-    And for pictures, which a process of our own draws.
+    And for each picture, which nobody waits for longer than that either.
     """
 
     begin: float = 15.0

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simclr.config import Config, settings
-from simclr.tracking.studio import Drawing
+from simclr.tracking import pictures
 
 if TYPE_CHECKING:
     import wandb
@@ -70,29 +71,21 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
-def pictures(material: Material, seed: int) -> dict[str, Drawing]:
-    """The pictures of a pretrained network, by name."""
-    drawings = {
-        "tsne": Drawing(
-            "scatter",
-            {"features": material.features, "labels": material.labels},
-            {"classes": list(material.classes), "seed": seed},
-        )
-    }
-    if material.history:
-        drawings["loss"] = Drawing("loss_curve", facts={"history": [dict(row) for row in material.history]})
-    if len(material.views):
-        drawings["views"] = Drawing("view_grid", {"views": material.views})
-    return drawings
-
-
-def verdict(record: Mapping[str, Any]) -> dict[str, Drawing]:
-    """The pictures of what its probe says, by name."""
+def drawings(
+    record: Mapping[str, Any], material: Material | None, seed: int
+) -> dict[str, Callable[[], pictures.Picture]]:
+    """What draws each picture of a cell, by name, once it is called."""
+    drawn: dict[str, Callable[[], pictures.Picture]] = {}
+    if material is not None:
+        drawn["tsne"] = partial(pictures.scatter, material.features, material.labels, material.classes, seed)
+        if material.history:
+            drawn["loss"] = partial(pictures.loss_curve, material.history)
+        if len(material.views):
+            drawn["views"] = partial(pictures.view_grid, material.views)
     probe = record.get("probe") or {}
-    if not probe.get("confusion"):
-        return {}
-    facts = {"counts": probe["confusion"], "classes": list(probe["classes"])}
-    return {"confusion": Drawing("confusion", facts=facts)}
+    if probe.get("confusion"):
+        drawn["confusion"] = partial(pictures.confusion, probe["confusion"], probe["classes"])
+    return drawn
 
 
 def table(predictions: Mapping[str, NDArray[Any]], classes: Sequence[str], names: Sequence[str]) -> wandb.Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import shutil
@@ -24,7 +23,6 @@ from simclr.tracking.claims import Claims
 from simclr.tracking.client import Patience, Value, reason, within
 from simclr.tracking.connection import Connection
 from simclr.tracking.content import Material
-from simclr.tracking.studio import Studio
 
 if TYPE_CHECKING:
     import wandb
@@ -43,8 +41,6 @@ class Tracker:
         self._config = config
         self._connection = Connection(config, patience)
         self.claims = Claims(self._connection)
-        self._studio = Studio()
-        self._drawing = False
         self._uploads: list[tuple[str, wandb.Artifact]] = []
         self._unseen: dict[str, tuple[Path, Mapping[str, Any]]] = {}
 
@@ -83,8 +79,6 @@ class Tracker:
         identity: Mapping[str, Any],
         configuration: Mapping[str, Any],
         meanwhile: Callable[[], Any] | None = None,
-        *,
-        soon: bool = False,
     ) -> None:
         """Begin the run, online where that is wanted and possible, else offline.
 
@@ -92,11 +86,7 @@ class Tracker:
             identity: of the run, as the client takes it.
             configuration: for its page.
             meanwhile: done while the client's process starts.
-            soon: there will be something to draw before long.
         """
-        if soon:
-            with contextlib.suppress(OSError):
-                self._studio.open()
         self._connection.begin(identity, lambda: self._describe(configuration), meanwhile)
 
     def epoch(self, epoch: int, logs: Mapping[str, float]) -> None:
@@ -115,16 +105,6 @@ class Tracker:
             lambda run: run.summary.update({name: each for name, each in values.items() if each is not None})
         )
 
-    def draw(self, material: Material) -> None:
-        """Begin with a cell's pictures, which are drawn beside its other work and shown with its result."""
-        if self._connection.run is None or self._drawing:
-            return
-        self._drawing = True
-        try:
-            self._studio.draw(content.pictures(material, self._config.seed))
-        except Exception as error:
-            log.debug("W&B: %s", reason(error))
-
     def result(
         self,
         record: Mapping[str, Any],
@@ -137,14 +117,14 @@ class Tracker:
             record: as in ``result.json``.
             predictions: ``labels`` (N,) and, by representation, the class given to each test image by each subset's
                 probe (S, N), as kept beside the record.
-            material: for the pictures, where they are not being drawn.
+            material: what its pictures are made of.
         """
         if self._connection.run is None:
             return
         self.summary(self._made("summary", lambda: content.summary(record)) or {})
         if record.get("probe"):
             self._connection.local(lambda run: run.log(content.accuracies(record)))
-        if shown := self._pictures(record, material):
+        if shown := self._shown(content.drawings(record, material, self._config.seed)):
             self._connection.local(lambda run: run.log(shown))
         if predictions is not None and record.get("probe"):
             names = material.names if material is not None else ()
@@ -262,7 +242,6 @@ class Tracker:
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run, and send what is not sent yet as long as patience lasts."""
-        self._studio.close()
         if self._connection.run is None:
             return
         begun = time.monotonic()
@@ -311,28 +290,13 @@ class Tracker:
 
         self._connection.to_server(f"log {name}", put)
 
-    def _pictures(self, record: Mapping[str, Any], material: Material | None) -> dict[str, Any]:
-        """All pictures of a cell as the client takes them; one that cannot be drawn is left out, with a line."""
+    def _shown(self, drawings: Mapping[str, Callable[[], NDArray[Any]]]) -> dict[str, Any]:
+        """Pictures as the client takes them; one that cannot be drawn is left out, with a line."""
         from wandb import Image
 
-        verdict = content.verdict(record)
-
-        def collect() -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-            self._studio.draw(verdict)
-            return self._studio.collect()
-
-        if material is not None:
-            self.draw(material)
-        if not (verdict or self._drawing):
-            return {}
-        try:
-            drawn, errors = within(self._connection.patience.pictures, collect)
-        except Exception as error:
-            drawn, errors = {}, {"pictures": reason(error)}
-        self._studio.close()
-        for name, why in errors.items():
-            log.warning("W&B: no %s (%s)", name, why)
-        return {f"pictures/{name}": Image(picture) for name, picture in drawn.items()}
+        patience = self._connection.patience.pictures
+        drawn = {name: self._made(name, partial(within, patience, draw)) for name, draw in drawings.items()}
+        return {f"pictures/{name}": Image(picture) for name, picture in drawn.items() if picture is not None}
 
     def _made(self, name: str, make: Callable[[], Value]) -> Value | None:
         """A picture or a table, None where it cannot be made: that is no reason to go without the others."""

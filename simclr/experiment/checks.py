@@ -1,0 +1,65 @@
+"""What can be known to be wrong with a cell before anything is begun."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from simclr import data
+from simclr.config import Config
+from simclr.config.cell import probed_layer
+from simclr.data.labels import labels_per_class
+from simclr.foundation.errors import InvalidInput, RunFailed
+from simclr.training.cluster import check_strategy
+
+
+def check(config: Config, catalogue: data.Catalogue | None = None) -> None:
+    """Everything about a cell that can be known to be wrong without decoding an image or starting TensorFlow.
+
+    Raises:
+        ImpossibleCell: the head has no such layer, or the label fraction leaves a class without an example.
+        InvalidInput: data missing or too few for a batch, a batch that the devices cannot share, or ``root`` not
+            writable.
+    """
+    catalogue = catalogue or data.catalogue(config.data, cache_folder(config))
+    count = int(catalogue.train_counts.sum())
+    if config.pretrain.batch_size > count:
+        raise InvalidInput(
+            f"pretrain.batch_size={config.pretrain.batch_size}: {config.data.name} has {count} training images; "
+            f"valid is at most {count}"
+        )
+    check_strategy(config)
+    check_cell(config, catalogue)
+    _check_writable(Path(config.root))
+
+
+def check_cell(config: Config, catalogue: data.Catalogue) -> None:
+    """Whether there is such a cell at all.
+
+    Raises:
+        ImpossibleCell: the head has no such layer, or the label fraction leaves a class without an example.
+    """
+    probed_layer(config)
+    labels_per_class(catalogue.train_counts, config.probe.label_fraction)
+
+
+def cache_folder(config: Config) -> Path:
+    """Where verified downloads and decoded images lie."""
+    return Path(config.root) / "data"
+
+
+def _check_writable(root: Path) -> None:
+    """Try it: permissions alone do not tell of a read-only or a full disk, nor of what root may do."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        descriptor, path = tempfile.mkstemp(dir=root, prefix=".writable.")
+        os.close(descriptor)
+        Path(path).unlink()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunFailed(f"root={root}: cannot be written to ({error.strerror})") from error
+        raise InvalidInput(
+            f"root={root}: cannot be written to ({error.strerror}); valid is a folder of yours"
+        ) from error

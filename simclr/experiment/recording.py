@@ -1,0 +1,85 @@
+"""A cell's record, whatever came of it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import Any
+
+from simclr import data, tracking
+from simclr.config import Config
+from simclr.config.cell import ImpossibleCell, describe, probed_layer, skipped_name
+from simclr.experiment.checks import cache_folder
+from simclr.experiment.session import Session
+from simclr.foundation import machine
+from simclr.foundation.errors import InvalidInput, RunFailed, one_line
+from simclr.foundation.files import now
+from simclr.records import result
+
+log = logging.getLogger(__name__)
+
+
+def skip(config: Config, reason: ImpossibleCell | str, *, track: bool = False) -> dict[str, Any]:
+    """Record an impossible cell as skipped, with its reason; with ``track``, in W&B as well."""
+    log.info("skipped: %s", reason)
+    digest = _digest(config)
+    try:
+        layer = asdict(probed_layer(config))
+    except ImpossibleCell:
+        given = config.probe.layer
+        layer = {"index": given if isinstance(given, int) else None, "name": str(given), "width": None}
+    name = skipped_name(config, digest)
+    if track:
+        tracking.skip(config, name, one_line(str(reason)))
+    return _record_unmeasured(config, layer, name, "skipped", str(reason))
+
+
+def fail(config: Config, reason: InvalidInput) -> dict[str, Any]:
+    """Record a cell of a grid that could not even be started."""
+    cell = describe(config, _digest(config))
+    return _record_unmeasured(config, asdict(cell.layer), cell.name, "failed", str(reason))
+
+
+def _digest(config: Config) -> str:
+    return data.digest(data.catalogue(config.data, cache_folder(config)), cache_folder(config))
+
+
+def _record_unmeasured(config: Config, layer: dict[str, Any], name: str, status: str, reason: str) -> dict[str, Any]:
+    record = {**result.blank(config, layer), "name": name, "status": status, "error": " ".join(reason.split())}
+    return write(name, {**record, "started": now()}, config, Session())
+
+
+def write(
+    name: str, record: dict[str, Any], config: Config, session: Session, arrays: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    threads = config.pretrain.threads or machine.cpus()
+    record = {
+        **record,
+        "seconds": session.seconds,
+        "timing": session.parts,
+        "finished": now(),
+        "log": next((each.baseFilename for each in _handlers() if isinstance(each, logging.FileHandler)), None),
+        "versions": machine.versions(),
+        "host": record.get("host") or machine.host(threads),
+    }
+    path = result.write(config.root, name, record, config, arrays)
+    return {**record, "path": str(path)}
+
+
+def _handlers() -> list[logging.Handler]:
+    return logging.getLogger().handlers
+
+
+def failed_by(error: Exception) -> RunFailed:
+    """The error as a person needs it: what happened and what to try."""
+    if isinstance(error, RunFailed):
+        return error
+    kind = type(error).__name__
+    if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
+        return RunFailed(f"out of memory: try a smaller pretrain.batch_size or image size ({one_line(error)[:200]})")
+    if kind == "UnavailableError":  # of TensorFlow, where a process that takes part was killed or its machine is gone
+        return RunFailed("another worker of this pretraining has gone; the same command goes on from what was saved")
+    if isinstance(error, OSError):
+        return RunFailed(f"cannot write or read: {one_line(error)}")
+    log.error("an unexpected error", exc_info=error)
+    return RunFailed(f"{kind}: {one_line(error)[:500]}")
