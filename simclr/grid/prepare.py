@@ -53,7 +53,7 @@ def prepare(points: Sequence[Sequence[str]], composer: Composer, root: str | Pat
         InvalidInput: an override is not valid, the data cannot be used, or a job would need several processes:
             nothing was started.
     """
-    configs = list(composer.all(points))
+    configs = [composer(point) for point in points]
     for config in configs:
         if config.pretrain.strategy == "multi_worker":
             raise InvalidInput(
