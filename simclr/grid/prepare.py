@@ -59,7 +59,7 @@ def prepare(points: Sequence[Sequence[str]], composer: Composer, root: str | Pat
             raise InvalidInput(
                 "pretrain.strategy=multi_worker: a grid's jobs are one process each; valid is mirrored, or single runs"
             )
-        check_strategy(config)
+        check_strategy(config.pretrain)
     elsewhere = {config.root for config in configs} - {str(root)}
     if elsewhere:
         raise InvalidInput(f"root={','.join(sorted(elsewhere))}: a grid has one root; valid is root=DIR once")
