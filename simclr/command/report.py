@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the report and print its answer; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m simclr.report", description="The answer: table, plots, page.")
     parser.add_argument("--root", default="runs", type=Path, help="where the runs were written (default: runs)")
-    root = parser.parse_args(arguments).root
+    root = parser.parse_args(arguments).root.expanduser()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         report = write(root)

@@ -22,6 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from simclr import experiment
+from simclr.config import home
 from simclr.config.cell import ImpossibleCell
 from simclr.config.compose import NOT_COMPOSED, without_hydra
 from simclr.config.explain import explain
@@ -56,7 +57,7 @@ def main(task: Callable[[], Any]) -> int:
     arguments = sys.argv[1:]
     code = FINISHED
     try:
-        arguments = agent.overrides(arguments, os.environ)
+        arguments = home.quoted(agent.overrides(arguments, os.environ))
         sys.argv[1:] = arguments = _with_dry_run(_with_recorded_cell(arguments))
         task()
     except InvalidInput as error:

@@ -41,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=summary, description=summary)
         added.set_defaults(run=run)
         if rooted:
-            added.add_argument("--root", default="runs", help="as given to the runs (%(default)s)")
+            added.add_argument(
+                "--root", default="runs", type=os.path.expanduser, help="as given to the runs (%(default)s)"
+            )
         return added
 
     command("list", _list, "what is there: key, what it is, size, age, and which results use it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -34,15 +35,17 @@ def _sweep(arguments: list[str]) -> int:
         "overrides", nargs="*", help="as for run.py; they win over the file's: launch=local root=DIR .."
     )
     options = parser.parse_intermixed_args(arguments)
+    from simclr.config import home
     from simclr.sweep.file import read
     from simclr.sweep.space import text_of
 
+    overrides = home.quoted(options.overrides)
     try:
-        sweep = read(options.file, options.overrides)
+        sweep = read(options.file, overrides)
     except InvalidInput as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
-    varied = [text for text in options.overrides if text not in sweep.overrides and not text.startswith("run_cap=")]
+    varied = [text for text in overrides if text not in sweep.overrides and not text.startswith("run_cap=")]
     file = text_of(str(Path(options.file).absolute()))
     # Hydra's sweeper and launchers live in the program that run.py is: the sweep is a grid of that program's.
     sys.argv = [
@@ -66,7 +69,7 @@ def _status(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "python -m simclr.sweep status", description="The state of every cell, from files."
     )
-    parser.add_argument("--root", default="runs", help="as given to the runs (%(default)s)")
+    parser.add_argument("--root", default="runs", type=os.path.expanduser, help="as given to the runs (%(default)s)")
     root = parser.parse_args(arguments).root
     from simclr.grid.live import print_status
     from simclr.records.status import planned_cells, statuses

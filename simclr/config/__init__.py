@@ -7,9 +7,9 @@ with an override, and :mod:`cell <simclr.config.cell>` names cells and pretraini
 per group.
 """
 
+from simclr.config.augment import AugmentConfig
 from simclr.config.schema import (
     LABELLED_TRAINING,
-    AugmentConfig,
     Config,
     DataConfig,
     EncoderConfig,

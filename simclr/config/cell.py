@@ -12,7 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from simclr.config.schema import LABELLED_TRAINING, AugmentConfig, Config
+from simclr.config.augment import AugmentConfig
+from simclr.config.schema import LABELLED_TRAINING, Config
 from simclr.config.setting import Decides, decisive
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.foundation.machine import resolve_precision

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from simclr.config.explain import explain
+from simclr.config.home import quoted
 from simclr.config.schema import Config
 from simclr.config.setting import settings
 from simclr.config.validation import resolve, typed
@@ -151,7 +152,7 @@ def compose(overrides: Sequence[str]) -> Config:
     Raises:
         InvalidInput: an override is not valid, or the configuration is not.
     """
-    return Composer()(overrides)
+    return Composer()(quoted(overrides))
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

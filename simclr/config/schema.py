@@ -1,7 +1,8 @@
 """The typed schema of a cell's configuration: what exists, its unit, its range, and what it decides.
 
-Each field says of itself what it decides, see :mod:`simclr.config.setting`. Values that belong together are the YAML
-files of ``conf/``; nothing has a second default there that it has here.
+Each field says of itself what it decides, see :mod:`simclr.config.setting`, and below it stands what it is for, which
+``docs/configuration.md`` quotes. Values that belong together are the YAML files of ``conf/``; nothing has a second
+default there that it has here.
 """
 
 from __future__ import annotations
@@ -12,22 +13,14 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from simclr.config.augment import AugmentConfig
 from simclr.config.setting import Decides, OneOf, Range, options, setting
 
 WEIGHTS, CELL, NOTHING = Decides.WEIGHTS, Decides.CELL, Decides.NOTHING
-PROBABILITY = Range(0, 1)
 
 
 def _residual(encoder: EncoderConfig) -> bool:
     return encoder.name in ("small_resnet", "resnet18")
-
-
-def _jitters(augment: AugmentConfig) -> bool:
-    return augment.jitter > 0
-
-
-def _multi_crop(augment: AugmentConfig) -> bool:
-    return augment.local_views > 0
 
 
 @dataclass
@@ -35,16 +28,19 @@ class DataConfig:
     """The images. What they are is decided by their content (see :mod:`simclr.data`), not by where they lie."""
 
     name: str = setting(MISSING, NOTHING, options("data"))
+    """Which images; `data=NAME` chooses them together with the views that suit them."""
     root: str | None = setting(None, NOTHING)
+    """Where they lie: a folder with `train/` and `test/`. `~` is the home directory."""
     image_size: int = setting(MISSING, WEIGHTS, Range(8, 1024, "pixels"))
-    # Of the training images, kept out of pretraining; they take the test images' place.
+    """The side at which images are kept once they are decoded."""
     validation: float = setting(0.0, WEIGHTS, Range(0, 0.5, "share of each class"))
-    # Of each class of the training images, drawn once and for good; the others are not used at all.
+    """Of the training images, kept out of pretraining; they take the test images' place."""
     train_share: float = setting(
         1.0, WEIGHTS, Range(0, 1, "share of each class", above=True), counts=lambda data: data.train_share != 1
     )
-    # Decoded pixels that take more are not kept, but decoded anew whenever they are looked at.
+    """Of each class of the training images, drawn once and for good; the others are not used at all."""
     cache_gib: float = setting(1.0, NOTHING, Range(0, unit="GiB"))
+    """Decoded pixels that take more are not kept, but decoded anew whenever they are looked at."""
 
 
 @dataclass
@@ -52,14 +48,21 @@ class EncoderConfig:
     """The network that is kept: stages of ``blocks`` blocks and ``widths`` channels, then a global mean."""
 
     name: str = setting(MISSING, WEIGHTS, options("encoder"))
+    """Which family of networks; `encoder=NAME` brings its settings too."""
     widths: list[int] = setting([], WEIGHTS, Range(1, 8192, "channels"))
+    """Channels of each stage; the last one is the width of the representation."""
     blocks: list[int] = setting([], WEIGHTS, Range(1, 64, "blocks"))
+    """Blocks of each stage, as many numbers as `widths`."""
     stem: str = setting("auto", WEIGHTS, OneOf(("auto", "cifar", "strided", "imagenet")), counts=_residual)
+    """What a residual network begins with: 3x3 of stride 1 or 2, or 7x7 and pooling; `auto`: as suits the images."""
     shortcut: str = setting("strided", WEIGHTS, OneOf(("strided", "pooled")), counts=_residual)
+    """How a residual network's shortcut halves a map: a 1x1 convolution of stride 2, or a mean of 2x2 before it."""
     norm: str = setting("batch", WEIGHTS, OneOf(("batch", "group")))
+    """Statistics over the batch, or over groups of an image's own channels."""
     norm_momentum: float = setting(
         0.98, WEIGHTS, Range(0, 0.9999), counts=lambda encoder: encoder.norm == "batch" and encoder.name != "resnet50"
     )
+    """How much of a batch norm's moving statistics stays at each step."""
 
 
 @dataclass
@@ -67,41 +70,11 @@ class HeadConfig:
     """The projection head between encoder and loss (SimCLR, arXiv 2002.05709, section 4.2)."""
 
     name: str = setting(MISSING, WEIGHTS, options("head"))
+    """How many ReLU layers it has, or none: no head at all."""
     hidden: list[int] = setting([256, 128], WEIGHTS, Range(1, 65536, "units"))
+    """Widths of the hidden layers; `one_relu` takes the first."""
     output: int = setting(50, WEIGHTS, Range(1, 65536, "units"))
-
-
-@dataclass
-class AugmentConfig:
-    """What makes two views of an image: geometry first, then colour, blur and noise."""
-
-    name: str = setting(MISSING, WEIGHTS, options("augment"))
-    crop_area: list[float] = setting([1.0, 1.0], WEIGHTS, Range(0, 1, above=True), "share of the image")
-    crop_aspect: list[float] = setting(
-        [0.75, 4 / 3],
-        WEIGHTS,
-        Range(0.1, 10),
-        "width / height",
-        lambda each: each.crop_area[0] < 1 or _multi_crop(each),
-    )
-    flip: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
-    jitter: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
-    brightness: float = setting(0.0, WEIGHTS, Range(0, 1), "factor 1 - b to 1 + b", _jitters)
-    contrast: float = setting(0.0, WEIGHTS, Range(0, 1), "factor 1 - c to 1 + c", _jitters)
-    saturation: float = setting(0.0, WEIGHTS, Range(0, 1), "factor 1 - s to 1 + s", _jitters)
-    hue: float = setting(0.0, WEIGHTS, Range(0, 0.5), "turns, from -h to h", _jitters)
-    grey: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
-    blur: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
-    blur_sigma: list[float] = setting(
-        [0.0004, 0.009], WEIGHTS, Range(0, 0.2), "share of the side", lambda augment: augment.blur > 0
-    )
-    rotation: float = setting(0.0, WEIGHTS, Range(0, 180, "degrees"), "degrees, from -r to r")
-    scale: float = setting(0.0, WEIGHTS, Range(0, 2), "exp(-s) to exp(s), each axis by itself")
-    shear: float = setting(0.0, WEIGHTS, Range(0, 2), "from -s to s")
-    shift: float = setting(0.0, WEIGHTS, Range(0, 1), "share of the side, from -s to s")
-    noise: float = setting(0.0, WEIGHTS, Range(0, 1), "standard deviation")
-    local_views: int = setting(0, WEIGHTS, Range(0, 16, "views"), counts=_multi_crop)
-    local_area: list[float] = setting([0.05, 0.35], WEIGHTS, Range(0, 1, above=True), "share of the image", _multi_crop)
+    """Width of the projection, which the loss compares."""
 
 
 @dataclass
@@ -109,18 +82,27 @@ class OptimizerConfig:
     """The optimizer and the way its learning rate goes over the run."""
 
     name: str = setting(MISSING, WEIGHTS, options("optimizer"))
+    """Which optimizer; `optimizer=NAME` brings its settings too."""
     learning_rate: float = setting(MISSING, WEIGHTS, Range(0, 1000, above=True))
+    """The learning rate at its highest, after the warm-up."""
     scaling: str = setting("none", WEIGHTS, OneOf(("none", "linear", "sqrt")))
+    """What the rate is multiplied by: 1, batch / 256, or the square root of that."""
     weight_decay: float = setting(0.0, WEIGHTS, Range(0, 10))
+    """How strongly kernels are drawn to zero."""
     momentum: float = setting(0.9, WEIGHTS, Range(0, 0.9999), counts=lambda optimizer: optimizer.name != "adamw")
+    """How much of a step goes on into the next, with SGD and LARS."""
     warmup_epochs: float = setting(0.0, WEIGHTS, Range(0, 100_000, "epochs"))
+    """How long the rate rises from zero at the beginning."""
     schedule: str = setting("cosine", WEIGHTS, OneOf(("cosine", "constant")))
+    """How the rate goes on from there: down to zero along a cosine, or not at all."""
     decay_steps: int | None = setting(
         None, WEIGHTS, Range(1, unit="steps"), counts=lambda optimizer: optimizer.schedule == "cosine"
     )
+    """After how many steps the cosine ends; null: with the training."""
     trust_coefficient: float = setting(
         0.001, WEIGHTS, Range(0, 10, above=True), counts=lambda optimizer: optimizer.name == "lars"
     )
+    """How large a layer's step is beside its weights, with LARS."""
 
 
 @dataclass
@@ -128,26 +110,37 @@ class PretrainConfig:
     """The contrastive training."""
 
     epochs: int = setting(MISSING, WEIGHTS, Range(1, 1_000_000, "epochs"))
+    """How often training goes through the images."""
     batch_size: int = setting(128, WEIGHTS, Range(1, 1_000_000, "images"))
+    """Images in a step; twice as many views, each of which is told from all others."""
     microbatch: int | None = setting(None, WEIGHTS, Range(1, 1_000_000, "images"))
+    """Images at a time where a batch is larger than the memory (GradCache); it divides the batch; null: all."""
     temperature: float = setting(0.2, WEIGHTS, Range(0.01, 100))
+    """NT-Xent's: the lower, the more the most similar negatives count."""
     sizes: list[Any] = setting(MISSING, WEIGHTS, unit="[side in pixels, share of the steps]")
+    """At which sides the network trains, in order, and for which share of the steps."""
     precision: str = setting("auto", WEIGHTS, OneOf(("auto", "float32", "mixed_bfloat16", "mixed_float16")))
-    # Whose mean and variance a batch norm takes: both views' together, or each view's by itself.
+    """Which arithmetic; `auto`: bfloat16 where that is faster, else float32."""
     statistics: str = setting(
         "together", WEIGHTS, OneOf(("together", "apart")), counts=lambda pretrain: pretrain.statistics != "together"
     )
-    # The loss and its gradient are those of one device with the whole batch; sums in another order change last bits.
+    """Whose mean and variance a batch norm takes: both views' together, or each view's by itself."""
     strategy: str = setting("one", NOTHING, OneOf(("one", "mirrored", "multi_worker")))
-    # So many epochs in a row without a difference between images end the run; 0: never.
+    """One device, all GPUs of this machine, or those of several machines. It can change last bits."""
     collapse_epochs: int = setting(20, NOTHING, Range(0, 1_000_000, "epochs"))
+    """A run ends after so many epochs in a row without a difference between images; 0: never."""
     monitor_epochs: int = setting(10, NOTHING, Range(0, 1_000_000, "epochs"))
+    """How often nearest neighbours look how far training is; 0: never."""
     checkpoint_minutes: float = setting(5.0, NOTHING, Range(0, 100_000, "minutes"))
+    """An unfinished pretraining's state is saved at least so often."""
     checkpoint_epochs: int = setting(0, NOTHING, Range(0, 1_000_000, "epochs"))
+    """It is saved at each multiple of so many epochs as well; 0: by the minutes alone."""
     threads: int | None = setting(None, NOTHING, Range(1, 1024, "threads"))
-    # How a step reaches the device; None: as suits it. Like the number of threads, it can change the last bits.
+    """TensorFlow's threads; null: as many as there are processors. It can change last bits."""
     xla: bool | None = setting(None, NOTHING)
+    """Whether a step is compiled; null: on a GPU it is. It can change last bits."""
     steps_per_execution: int | None = setting(None, NOTHING, Range(1, 1_000_000, "steps"))
+    """Steps between two looks at how training goes; null: as suits the device."""
 
     @property
     def side(self) -> int:
@@ -160,21 +153,35 @@ class ProbeConfig:
     """The measurement: which representation, seen at which size, by which classifier, with how many labels."""
 
     name: str = setting(MISSING, CELL, options("probe"))
+    """Which classifier asks; `probe=NAME` brings its settings too."""
     layer: int | str = setting("encoder", CELL)
+    """Which representation: an index into the model's layers from the end, or a name."""
     label_fraction: float = setting(0.1, CELL, Range(0, 1, above=True))
+    """Share of the training labels that the probe sees."""
     subsets: int = setting(5, CELL, Range(1, 1000))
+    """How many draws of them, one probe each."""
     image_size: int = setting(MISSING, CELL, Range(8, 1024, "pixels"))
+    """The side at which the frozen network looks at an image."""
     flip: str = setting("auto", CELL, OneOf(("auto", "true", "false")))
+    """Whether features are averaged over an image and its mirror image; `auto`: where the views flip."""
     crop: str = setting("auto", CELL, OneOf(("auto", "centre", "whole")))
+    """The largest centred square, or the whole image made square; `auto`: the centre where the views crop."""
     strengths: list[float] = setting([0.001, 0.01, 0.1, 1.0], CELL, Range(0, above=True))
+    """The penalties that `linear` chooses from."""
     neighbours: list[int] = setting([1, 3, 5, 10, 20], CELL, Range(1))
-    # How a network is trained with labels, see LABELLED_TRAINING.
+    """The numbers of neighbours that `knn` chooses from."""
     learning_rates: list[float] = setting([0.00005, 0.0005, 0.005], CELL, Range(0, 1000, above=True))
+    """Rates to choose from when a network is trained with labels, by `finetune` and for supervised baselines."""
     weight_decay: float = setting(0.05, CELL, Range(0, 10))
+    """How strongly kernels are drawn to zero in such a training."""
     batch_size: int = setting(32, CELL, Range(2, 1_000_000, "images"))
+    """Images in a step of such a training."""
     epochs: int = setting(40, CELL, Range(1, 1_000_000, "epochs"))
+    """How long such a training lasts at most."""
     stops: int = setting(4, CELL, Range(1, 1000, "times"))
+    """Points, evenly spread over the epochs, at one of which such a training ends."""
     folds: int = setting(2, CELL, Range(2, 100, "folds"))
+    """Parts in the cross-validation that chooses its rate and its end."""
 
 
 LABELLED_TRAINING = tuple(
@@ -192,10 +199,15 @@ class TrackingConfig:
     """Weights & Biases."""
 
     mode: str = setting("auto", NOTHING, OneOf(("auto", "online", "offline", "disabled")))
+    """`auto`: online where a key is configured, else offline."""
     project: str = setting("simclr", NOTHING)
+    """The name of W&B's project."""
     entity: str | None = setting(None, NOTHING)
+    """Whose project; null: your own."""
     group: str | None = setting(None, NOTHING)
+    """Which runs belong together; null: those of one pretraining."""
     tags: list[str] = setting([], NOTHING)
+    """Further words to find a run by."""
 
 
 @dataclass
@@ -203,6 +215,7 @@ class StoreConfig:
     """Where else than below ``root`` pretrained networks are kept and looked for."""
 
     remote: str = setting("none", NOTHING, OneOf(("none", "wandb")))
+    """`wandb`: networks are W&B artifacts too, for machines that share no disk."""
 
 
 @dataclass
@@ -219,13 +232,19 @@ class Config:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     seed: int = setting(0, WEIGHTS, Range(0, 2**31 - 1))
-    # They are other networks' numbers, beside the cell's own: a cell recorded without them is done all the same.
+    """Every random choice comes from it."""
     baselines: bool = setting(False, NOTHING)
+    """Train the encoder with labels alone, too; a cell recorded without is done all the same."""
     on_invalid: str = setting("error", NOTHING, OneOf(("error", "skip")))
+    """What an impossible cell does: end with code 2, or be recorded as skipped."""
     rerun: bool = setting(False, NOTHING)
+    """Measure cells again that have a result."""
     fail_fast: bool = setting(False, NOTHING)
+    """A grid starts no further cell after one that failed."""
     grid: str | None = setting(None, NOTHING)
+    """Set by a grid for its jobs, never by hand."""
     root: str = setting("runs", NOTHING)
+    """Everything is written below it. `~` is the home directory."""
 
 
 ConfigStore.instance().store(name="schema", node=Config)

@@ -8,7 +8,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from simclr.config.schema import AugmentConfig, Config, EncoderConfig
+from simclr.config import home
+from simclr.config.augment import AugmentConfig
+from simclr.config.schema import Config, EncoderConfig
 from simclr.config.setting import OneOf, Range, settings
 from simclr.foundation.errors import InvalidInput, one_line, suggestion
 
@@ -22,6 +24,7 @@ def resolve(config: DictConfig | Config) -> Config:
     """
     if not isinstance(config, Config):
         config = typed(config)
+    config.root = home.expanded(config.root)
     config.probe.flip = config.probe.flip.lower()  # YAML's true arrives as "True"
     validate(config)
     config.pretrain.sizes = [[int(side), float(share)] for side, share in config.pretrain.sizes]
@@ -39,6 +42,7 @@ def typed(config: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise InvalidInput(f"{error.full_key or 'configuration'}: {one_line(error)}") from error
     assert isinstance(made, Config)
+    made.root = home.expanded(made.root)
     return made
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from simclr.config import home
 from simclr.config.compose import CONF
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.sweep.distribution import Categorical, Constant, Distribution, values
@@ -172,7 +173,7 @@ class _Reader:
             self.file.fail(node, "command: a list is needed")
         overrides: list[str] = []
         for each in node.value:
-            text = str(self.file.value(each))
+            (text,) = home.quoted([str(self.file.value(each))])
             if ARGUMENTS.fullmatch(text) or Path(text).name == "run.py":
                 continue
             if not overrides and LAUNCHERS.fullmatch(text):
