@@ -17,6 +17,7 @@ from simclr.config.schema import (
     OptimizerConfig,
     PretrainConfig,
     ProbeConfig,
+    TrackingConfig,
 )
 from simclr.config.setting import Decides, Range, decisive, options, settings
 
@@ -32,6 +33,7 @@ __all__ = [
     "PretrainConfig",
     "ProbeConfig",
     "Range",
+    "TrackingConfig",
     "decisive",
     "options",
     "settings",

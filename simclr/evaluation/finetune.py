@@ -25,30 +25,25 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from simclr.config import AugmentConfig, Config
+from simclr.config import Config
 from simclr.config.cell import labelled_augment, probed_view
 from simclr.data import AnySplit, Images, StreamedSplit, gib
 from simclr.data.labels import Positions, stratified_folds
 from simclr.evaluation.features import eye
 from simclr.evaluation.judgement import Fitted
+from simclr.evaluation.labelled import classifier, labelled_views
 from simclr.evaluation.linear import LinearClassifier, linear_classifier
 from simclr.foundation.machine import resolve_precision
 from simclr.model.network import assign_by_name, build_network, representation
 from simclr.training.adamw import FusedAdamW
-from simclr.training.augment import line_order, random_affine, random_resized_crop
+from simclr.training.augment import line_order
 from simclr.training.compilation import compiles
 from simclr.training.feed import Feed, ready
 from simclr.training.optimizer import NOT_KERNELS
-from simclr.training.randomness import uniform
 from simclr.training.stages import Stage, batches
 
 WARMUP = 0.1
 """Share of the epochs over which the learning rate rises."""
-
-MOMENTUM = 0.9
-"""Of every batch norm's moving statistics: a training of a few dozen steps has to forget those that it began with."""
-
-_DRAWS = 11
 
 ImagesAt = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """Lines (N, S, C, S) and aspects (N,) of those of some images that are at the positions (N,) among them."""
@@ -207,24 +202,6 @@ class FineTuning:
         return float(loss), int((logits.argmax(axis=1) == labels).sum())
 
 
-class LabelledModel(keras.Model):  # type: ignore[misc]
-    """A classifier of images whose training step makes its own views.
-
-    A batch is (step's number, lines (N, S, C, S) uint8, aspects (N,), labels (N,)); ``views`` makes (N, H, W, C) of the
-    first three.
-    """
-
-    views: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-
-    def _maybe_symbolic_build(self, **_: Any) -> None:
-        pass  # nothing is left to build, and Keras would take a batch for images and labels
-
-    def train_step(self, batch: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
-        """Keras's step on views of the images."""
-        *seen, labels = batch
-        return super().train_step((self.views(*seen), labels))
-
-
 class _Exam(keras.callbacks.Callback):  # type: ignore[misc]
     """Asks the network for held-out images wherever training might stop."""
 
@@ -239,52 +216,6 @@ class _Exam(keras.callbacks.Callback):  # type: ignore[misc]
             loss, hits = self._tuning.held_out(self._positions)
             self.loss.append(loss)
             self.hits.append(hits)
-
-
-def classifier(body: Any, classes: int) -> LabelledModel:
-    """A linear classifier on a representation: a model from images (B, H, W, C) to logits (B, classes) float32.
-
-    Features are standardised, by a batch norm without scale and shift (He et al. 2021, arXiv 2111.06377, appendix A.1),
-    so that one learning rate suits every layer; the classifier is at zero, undecided.
-    """
-    for layer in body._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = MOMENTUM
-    standard = keras.layers.BatchNormalization(
-        momentum=MOMENTUM, epsilon=1e-5, center=False, scale=False, dtype="float32", name="standardised"
-    )(body.output)
-    logits = keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32", name="classifier")(standard)
-    return LabelledModel(body.input, logits, name="fine_tuned")
-
-
-def labelled_views(
-    augment: AugmentConfig,
-    lines: tf.Tensor,
-    aspect: tf.Tensor,
-    size: int,
-    seed: int,
-    step: tf.Tensor,
-    dtype: Any = tf.float32,
-) -> tf.Tensor:
-    """One view of each image of a batch, a function of (seed, step).
-
-    Args:
-        augment: of :func:`simclr.config.cell.labelled_augment`.
-        lines: (N, S, C, S) uint8, in line order.
-        aspect: (N,) float32, true width / height.
-        size: side of a view in pixels.
-        seed: of the experiment.
-        step: scalar integer.
-        dtype: of the views.
-
-    Returns:
-        (N, size, size, C) of ``dtype`` in [0, 1].
-    """
-    draws = iter(tf.unstack(uniform((seed, step), (aspect.shape[0], _DRAWS)), axis=1))
-    views = random_resized_crop(augment, lines, aspect, size, draws, dtype)
-    if augment.rotation or augment.scale or augment.shear or augment.shift:
-        views = random_affine(augment, views, draws)
-    return tf.clip_by_value(tf.transpose(views, (0, 2, 3, 1)), tf.cast(0, dtype), tf.cast(1, dtype))
 
 
 def stopping_points(epochs: int, stops: int) -> list[int]:

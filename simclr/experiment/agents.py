@@ -70,7 +70,7 @@ def _others(tracker: Tracker, config: Config) -> Iterator[Config]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, yaml.safe_dump(found).encode())
-        for other in Composer().all([(*point, root) for point in points(read(file))]):
+        for other in map(Composer(), [(*point, root) for point in points(read(file))]):
             # Where and how the work is done is this process's own affair.
             other.store, other.tracking, other.pretrain.threads = config.store, config.tracking, config.pretrain.threads
             try:

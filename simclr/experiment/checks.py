@@ -30,7 +30,7 @@ def check(config: Config, catalogue: data.Catalogue | None = None) -> None:
             f"pretrain.batch_size={config.pretrain.batch_size}: {config.data.name} has {count} training images; "
             f"valid is at most {count}"
         )
-    check_strategy(config)
+    check_strategy(config.pretrain)
     check_cell(config, catalogue)
     _check_writable(Path(config.root))
 

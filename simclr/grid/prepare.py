@@ -53,13 +53,13 @@ def prepare(points: Sequence[Sequence[str]], composer: Composer, root: str | Pat
         InvalidInput: an override is not valid, the data cannot be used, or a job would need several processes:
             nothing was started.
     """
-    configs = list(composer.all(points))
+    configs = [composer(point) for point in points]
     for config in configs:
         if config.pretrain.strategy == "multi_worker":
             raise InvalidInput(
                 "pretrain.strategy=multi_worker: a grid's jobs are one process each; valid is mirrored, or single runs"
             )
-        check_strategy(config)
+        check_strategy(config.pretrain)
     elsewhere = {config.root for config in configs} - {str(root)}
     if elsewhere:
         raise InvalidInput(f"root={','.join(sorted(elsewhere))}: a grid has one root; valid is root=DIR once")

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from simclr.config import Config
+from simclr.config import TrackingConfig
 from simclr.foundation.errors import one_line
 from simclr.tracking import agent, client
 from simclr.tracking.client import Patience, Value, reason, within
@@ -32,13 +32,13 @@ class Connection:
         patience: how long, in seconds, anything may take.
     """
 
-    def __init__(self, config: Config, patience: Patience) -> None:
+    def __init__(self, settings: TrackingConfig, root: str, patience: Patience) -> None:
         self.run: wandb.Run | None = None
         self.online = False
         self.folder: Path | None = None
         self.stop = threading.Event()
         self.patience = patience
-        self._config = config
+        self._settings, self._root = settings, Path(root).resolve()
         self._told = self._broken = False
 
     @property
@@ -75,17 +75,16 @@ class Connection:
             import wandb.apis.public  # noqa: F401
         except ImportError as error:
             return self._tell(f"the client cannot be imported ({one_line(error)}), so nothing is tracked")
-        root = Path(self._config.root).resolve()
-        client.prepare_environment(root / "wandb")
+        client.prepare_environment(self._root / "wandb")
         try:
             within(self.patience.begin, client.set_up, meanwhile=meanwhile)
-            mode = client.resolve_mode(self._config.tracking.mode)
+            mode = client.resolve_mode(self._settings.mode)
         except Exception as error:
             return self._tell(f"the client does not start ({reason(error)}), so nothing is tracked")
         if mode == "disabled":
             return None
-        refused = self._begin(identity, root, "online") if mode == "online" else None
-        failed = self._begin(identity, root, "offline") if mode == "offline" or refused else None
+        refused = self._begin(identity, "online") if mode == "online" else None
+        failed = self._begin(identity, "offline") if mode == "offline" or refused else None
         if self.run is None:
             return self._tell(f"the run does not begin ({failed or refused}), so nothing is tracked")
         describe()
@@ -155,13 +154,13 @@ class Connection:
             self.ask("ask for the run", lambda: client.arrived(path, self.patience))
         return None
 
-    def _begin(self, identity: Mapping[str, Any], root: Path, mode: Literal["online", "offline"]) -> str | None:
+    def _begin(self, identity: Mapping[str, Any], mode: Literal["online", "offline"]) -> str | None:
         """Begin the run, or say why it does not begin."""
         import wandb
 
         settings = client.run_settings(self.patience, self.stop.set)
         # An agent's variables say which run of which project this is; anything else would be another run.
-        tracking, own = self._config.tracking, self.sweep_id is None
+        tracking, own = self._settings, self.sweep_id is None
 
         def init() -> wandb.Run:
             return wandb.init(
@@ -169,7 +168,7 @@ class Connection:
                 entity=tracking.entity if own else None,
                 id=identity["name"] if own else None,
                 **identity,
-                dir=str(root),
+                dir=str(self._root),
                 mode=mode,
                 resume="allow",
                 reinit="create_new",

@@ -39,7 +39,7 @@ class Tracker:
 
     def __init__(self, config: Config, patience: Patience) -> None:
         self._config = config
-        self._connection = Connection(config, patience)
+        self._connection = Connection(config.tracking, config.root, patience)
         self.claims = Claims(self._connection)
         self._uploads: list[tuple[str, wandb.Artifact]] = []
         self._unseen: dict[str, tuple[Path, Mapping[str, Any]]] = {}

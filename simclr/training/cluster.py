@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from simclr.config import Config, PretrainConfig
+from simclr.config import PretrainConfig
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.machine import gpu_capabilities
 
@@ -67,15 +67,14 @@ def _of_tf_config(text: str) -> Cluster:
     return Cluster(len(everyone), everyone.index(address))
 
 
-def check_strategy(config: Config) -> None:
+def check_strategy(settings: PretrainConfig) -> None:
     """Whether a batch can be shared out, as far as that is known without TensorFlow.
 
     Raises:
         InvalidInput: it cannot, or there is no such cluster.
     """
-    strategy = config.pretrain.strategy
-    if strategy != "one":
-        check_shares(config.pretrain, cluster(strategy).workers * max(1, len(gpu_capabilities())))
+    if settings.strategy != "one":
+        check_shares(settings, cluster(settings.strategy).workers * max(1, len(gpu_capabilities())))
 
 
 def check_shares(settings: PretrainConfig, replicas: int) -> None:

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from simclr.config.cell import labelled_augment
 from simclr.data import Images
-from simclr.evaluation.finetune import FineTuning, classifier, labelled_views, share_of_rate, stopping_points
+from simclr.evaluation.finetune import FineTuning, share_of_rate, stopping_points
+from simclr.evaluation.labelled import classifier, labelled_views
 from simclr.model.network import build_network, representation, variables_by_name
 from simclr.training.augment import line_order
 from simclr.training.pretrain import pretrain
