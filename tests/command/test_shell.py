@@ -143,7 +143,10 @@ def test_a_run_that_fails_ends_with_code_1_and_its_record(run_command, tmp_path)
     assert json.loads((tmp_path / path).read_text())["status"] == "failed"
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGUSR1, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)],
+)
 def test_a_run_that_is_stopped_saves_says_how_to_go_on_and_leaves_no_half_result(sent, code, tmp_path):
     command = [sys.executable, str(RUN), "pretrain.epochs=5000"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

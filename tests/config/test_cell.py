@@ -7,6 +7,7 @@ from copy import deepcopy
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from simclr.config import Config, Decides, settings
@@ -183,6 +184,7 @@ JSON = st.recursive(
 )
 
 
+@examples(max_examples=30, deadline=None)
 @given(st.dictionaries(st.text(), JSON))
 def test_the_order_of_an_identity_does_not_matter(identity):
     backwards = dict(reversed(identity.items()))

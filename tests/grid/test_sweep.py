@@ -70,6 +70,7 @@ def test_a_sweep_file_of_a_grid_is_the_same_grid(file, finished, start):
     assert "1 cell: 1 finished" in one.output
 
 
+@pytest.mark.slow
 def test_a_random_search_runs_its_trials_and_a_killed_one_goes_on(file, finished, start):
     path, networks = file(PROBES), pretrained(finished)
     before = len(records(finished))

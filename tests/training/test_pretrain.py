@@ -164,6 +164,7 @@ def test_a_step_is_one_gradient_step_on_nt_xent(composed, made_up_split):
     assert float(model.train_step(batch)["loss"]) == pytest.approx(float(expected), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_documents_experiment_runs_a_real_step_at_224_pixels(composed, made_up_split):
     config = composed("experiment=documents", "pretrain.batch_size=4", "pretrain.epochs=1")
     done = pretrain(config, made_up_split(4, side=224, channels=3), "float32")

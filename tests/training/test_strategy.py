@@ -87,6 +87,7 @@ def test_two_devices_make_the_steps_of_one():
     on_devices(2, same_steps)
 
 
+@pytest.mark.slow
 def test_two_devices_make_the_steps_of_one_with_local_views():
     on_devices(2, same_steps, "augment.local_views=2")
 
@@ -141,6 +142,7 @@ def same_streamed_steps(root: str) -> None:
     assert_same_run(found, trained(*overrides, images=kept))
 
 
+@pytest.mark.slow
 def test_devices_that_share_streamed_images_make_the_steps_of_one_that_keeps_them(tmp_path):
     on_devices(2, same_streamed_steps, str(tmp_path))
 
@@ -367,14 +369,13 @@ def same_as_one_process(*overrides: str) -> None:
     assert_same_run(found, trained(*overrides))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
         ("optimizer=sgd", "optimizer.learning_rate=0.01"),
-        *(
-            pytest.param(each, marks=pytest.mark.slow)
-            for each in (("optimizer=adamw",), (*ONE_STEP, "pretrain.batch_size=50"))
-        ),
+        ("optimizer=adamw",),
+        (*ONE_STEP, "pretrain.batch_size=50"),
     ],
     ids=" ".join,
 )
