@@ -80,7 +80,7 @@ def test_a_grid_is_its_points_in_wandbs_order_with_the_commands_overrides(sweep)
         ("head=zero_relu", "probe.layer=-2", "on_invalid=skip"),
         ("head=zero_relu", "probe.layer=-4", "on_invalid=skip"),
     ]
-    assert len(list(Composer().all(listed))) == 9
+    assert len(list(map(Composer(), listed))) == 9
 
 
 def test_the_command_line_wins_over_the_file(sweep):
