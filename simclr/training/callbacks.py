@@ -97,7 +97,7 @@ class StopOnCollapse(keras.callbacks.Callback):  # type: ignore[misc]
         if self._epochs and self._row >= self._epochs:
             raise RunFailed(
                 f"the representation has been collapsed for {self._row} epochs (at epoch {epoch + 1} spread "
-                f"{spread:.3f}, loss {logs['loss']:.3f}, of chance {self._chance:.3f}): {ADVICE}; "
+                f"{spread:.3f}, loss {logs['loss']:.3f}; chance is {self._chance:.3f}): {ADVICE}; "
                 f"pretrain.collapse_epochs=0 would go on"
             )
 
