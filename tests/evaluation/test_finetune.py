@@ -80,6 +80,7 @@ def test_the_tests_labels_decide_nothing(built, images):
     assert ours.validation_accuracy == theirs.validation_accuracy
 
 
+@pytest.mark.slow
 def test_a_rate_that_fails_on_held_out_images_is_not_chosen(built, images):
     tuning = built(images, "probe.learning_rates=[0.01,900]")
     assert accuracy(tuning(SUBSET), images) > 0.9

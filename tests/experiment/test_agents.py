@@ -222,6 +222,7 @@ def nothing_secret(service: Service, *machines: Machine) -> None:
     assert MINE not in told
 
 
+@pytest.mark.slow
 def test_two_agents_make_all_cells_of_a_sweep_and_pretrain_different_heads_at_once(
     service: Service, machine: Callable[[str], Machine]
 ) -> None:

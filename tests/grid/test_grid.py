@@ -196,7 +196,7 @@ def interrupt_one_by_one(grid: Command) -> None:
     ("ask", "code"),
     [
         (lambda grid: grid.interrupt(), 130),
-        (interrupt_one_by_one, 130),
+        pytest.param(interrupt_one_by_one, 130, marks=pytest.mark.slow),
         pytest.param(lambda grid: os.kill(grid.process.pid, signal.SIGINT), 130, marks=pytest.mark.slow),
         pytest.param(lambda grid: grid.process.terminate(), 143, marks=pytest.mark.slow),
     ],
@@ -243,6 +243,7 @@ def test_sigterm_ends_a_serial_grid_with_its_code(start):
     assert len(list(grid.root.glob("pretrained/*/checkpoint.npz"))) == 1
 
 
+@pytest.mark.slow
 def test_after_the_death_of_a_serial_grid_nothing_finished_is_made_again(start):
     command = (
         RUN,
