@@ -145,7 +145,11 @@ def test_a_run_that_fails_ends_with_code_1_and_its_record(run_command, tmp_path)
 
 @pytest.mark.parametrize(
     ("sent", "code"),
-    [(signal.SIGTERM, 143), pytest.param(signal.SIGUSR1, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)],
+    [
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGUSR1, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_that_is_stopped_saves_says_how_to_go_on_and_leaves_no_half_result(sent, code, tmp_path):
     command = [sys.executable, str(RUN), "pretrain.epochs=5000"]
@@ -163,6 +167,7 @@ def test_a_run_that_is_stopped_saves_says_how_to_go_on_and_leaves_no_half_result
     assert not list(tmp_path.glob("runs/pretrained/.*"))
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_bar(tmp_path):
     seen = shown([sys.executable, str(RUN), *QUICK, "pretrain.epochs=12"], tmp_path)
     for part in (b"pretraining", b"loss", b"accuracy", b"images/s", b"/12", b"\x1b["):

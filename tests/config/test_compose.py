@@ -90,13 +90,13 @@ PLAIN = st.one_of(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(CHOICES | PLAIN, max_size=6))
 def test_any_overrides_mean_what_hydra_makes_of_them(composer, overrides):
     assert ours(composer, overrides) == by_hydra(overrides)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(PLAIN, min_size=1, max_size=3))
 def test_plain_values_mean_what_hydra_makes_of_them(composer, overrides):
     assert ours(composer, overrides) == by_hydra(overrides)

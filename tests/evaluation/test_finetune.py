@@ -118,6 +118,7 @@ def test_a_scaled_loss_learns_as_well(built, images):
     assert accuracy(built(images, "pretrain.precision=mixed_float16")(SUBSET), images) > 0.9
 
 
+@pytest.mark.slow
 def test_a_pretrained_network_needs_fewer_steps_than_one_at_its_first_weights(composed, tmp_path):
     from simclr import data
     from simclr.data.labels import stratified_subsets

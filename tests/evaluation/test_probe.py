@@ -21,7 +21,10 @@ def clusters(count: int, dimensions: int = 40, spread: float = 0.3, seed: int = 
     return (np.eye(dimensions)[labels] + noise).astype(np.float32), labels
 
 
-@pytest.mark.parametrize(("probe", "images"), [(PROBES[0], 240), (PROBES[1], 240), (documents_probe, 4000)])
+@pytest.mark.parametrize(
+    ("probe", "images"),
+    [(PROBES[0], 240), (PROBES[1], 240), pytest.param(documents_probe, 4000, marks=pytest.mark.slow)],
+)
 def test_a_probe_finds_classes_that_are_apart(probe, images):
     train, test = clusters(images), clusters(90, seed=1)
     fit = probe(*train, *test, 0)

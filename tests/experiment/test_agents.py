@@ -480,6 +480,7 @@ def test_a_server_that_fails_costs_no_result_and_at_most_a_minute(
     assert run.summary["probe/test_accuracy"] == record["probe"]["test_accuracy"]["mean"]
 
 
+@pytest.mark.slow
 def test_an_offline_run_contains_what_an_online_one_does(service: Service, machine: Callable[[str], Machine]) -> None:
     here = machine("here")
     done = here.run("run.py", *SMALL, WANDB_API_KEY="")

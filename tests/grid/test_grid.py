@@ -48,6 +48,7 @@ def test_nine_cells_are_six_results_three_pruned_ones_and_three_pretrainings(ser
     assert not [path for path in serial.root.glob("grids/*/*") if path.is_dir()]
 
 
+@pytest.mark.slow
 def test_two_workers_have_the_same_results_and_share_the_processors(serial, start):
     grid = start(RUN, *GRID, *TINY, *TWO_WORKERS).done()
     assert statuses(grid.root) == THREE
@@ -139,6 +140,7 @@ def test_of_cells_that_fail_each_is_told_and_recorded_and_the_others_finish(fini
     assert grid.errors.splitlines()[-1] == "error: 2 of 4 cells failed; the same command runs them again"
 
 
+@pytest.mark.slow
 def test_after_a_failure_nothing_further_is_started_where_that_is_asked_for(finished, start):
     grid = start(
         RUN,

@@ -69,9 +69,12 @@ NETWORKS = {
     "small_cnn": ("augment=affine",),
     "microbatch": ("encoder=small_resnet", "augment=simclr", "pretrain.microbatch=4"),
 }
+QUICK = ("resnet50", "small_resnet")
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+)
 def test_no_operation_of_a_step_scatters(composed, made_up_split, monkeypatch, name):
     """On a GPU that would be a loop over every element, see the module."""
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: ["one"])

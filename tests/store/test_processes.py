@@ -349,6 +349,7 @@ def test_a_damaged_file_is_set_aside_and_made_again_with_the_same_numbers(
     assert leftovers(root) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "file",
     [
@@ -481,14 +482,8 @@ def prepare(stage: str, reference: Reference, disk: SmallDisk, overhead: int) ->
     return root, override
 
 
-@pytest.mark.parametrize(
-    "stage",
-    [
-        pytest.param(stage, marks=() if stage == "at publishing" else pytest.mark.slow)
-        for stage in STAGES
-        if stage != "before the start"
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "before the start"])
 def test_on_a_disk_that_is_full_at_a_stage_a_run_fails_clearly_and_later_finishes(
     reference, in_process, tmp_path, caplog, stage
 ):

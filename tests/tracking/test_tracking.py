@@ -214,6 +214,7 @@ print(cell.key)
     assert len([each for each in service.artifacts.values() if each.type == "pretraining"]) == 1
 
 
+@pytest.mark.slow
 def test_a_fetched_pretraining_is_refused_where_its_files_are_not_what_they_should_be(
     service: Service, drive: Drive, tmp_path: Path
 ) -> None:
