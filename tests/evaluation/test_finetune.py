@@ -52,7 +52,7 @@ def accuracy(fit, images):
     return np.mean(fit.test == images.test.labels)
 
 
-@pytest.mark.parametrize("layer", ["encoder", "relu_1", "projection"])
+@pytest.mark.parametrize("layer", ["encoder", "relu_1", pytest.param("projection", marks=pytest.mark.slow)])
 def test_a_network_learns_classes_that_are_apart_whatever_layer_the_classifier_takes(built, images, layer):
     fit = built(images, f"probe.layer={layer}")(SUBSET)
     assert accuracy(fit, images) > 0.9

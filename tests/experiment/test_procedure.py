@@ -104,7 +104,7 @@ def test_another_layer_of_the_same_network_is_compared_on_the_same_labels_and_pi
     assert other["path"] != record["path"]
 
 
-@pytest.mark.parametrize("probe", ["knn", "documents"])
+@pytest.mark.parametrize("probe", ["knn", pytest.param("documents", marks=pytest.mark.slow)])
 def test_every_probe_makes_a_record(composed, tmp_path, probe):
     record = experiment.run(composed(*QUICK, f"probe={probe}", "pretrain.epochs=1", f"root={tmp_path}"))
     assert record["cell"]["probe"] == probe

@@ -169,6 +169,7 @@ def test_no_two_kernels_begin_alike() -> None:
     assert len({kernel.tobytes() for kernel in kernels}) == len(kernels) == 8
 
 
+@pytest.mark.slow
 def test_the_documents_network_is_seeded_as_well(resnet50: Any) -> None:
     again = build(encoder=RESNET50)
     assert digest(again) == digest(resnet50)

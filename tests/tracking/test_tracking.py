@@ -186,6 +186,7 @@ tracker.finish(CODE)
     assert (run.logged("pretrain/epoch"), run.state, run.starts) == ([1, 2], "finished", 2)
 
 
+@pytest.mark.slow
 def test_a_pretraining_is_logged_once_used_by_others_and_fetched_where_it_is_missing(
     service: Service, drive: Drive, tmp_path: Path
 ) -> None:

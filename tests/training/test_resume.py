@@ -35,7 +35,6 @@ RUNS = {
 STOPS = {
     "adamw": (1, 5, 6, 9),
     "sgd": (5,),
-    "mixed_float16": (5,),
     "several sizes": (4,),  # the size changes after 3 and after 6
 }
 
