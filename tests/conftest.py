@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -36,11 +38,12 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def composed() -> Compose:
     """``composed("head=none", ...)``: the configuration that these overrides mean, as ``run.py`` has it."""
 
-    def build(*overrides: str) -> Config:
+    @cache
+    def made(overrides: tuple[str, ...]) -> Config:
         with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
             return resolve(compose("config", list(overrides)))
 
-    return build
+    return lambda *overrides: deepcopy(made(overrides))
 
 
 @pytest.fixture(scope="session")

@@ -245,7 +245,8 @@ def check_together(root: Path, reference: Reference, records: list[dict[str, Any
     assert leftovers(root) == []
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [3, 8])
 def test_of_processes_started_together_one_pretrains_and_each_has_its_result(reference, tmp_path, count):
     root = tmp_path / "runs"
     commands = start(root, tmp_path, CELLS[:count])
