@@ -94,7 +94,8 @@ def test_two_devices_make_the_steps_of_one_with_local_views():
 
 @pytest.mark.slow
 def test_two_devices_make_the_steps_of_one_with_statistics_of_each_view():
-    on_devices(2, same_steps, "pretrain.statistics=apart")
+    # Three steps: in a dozen the last bits, which a sum in another order changes, have grown to 1e-4 here.
+    on_devices(2, same_steps, "pretrain.statistics=apart", "pretrain.epochs=1")
 
 
 def same_as_one(*overrides: str) -> None:
