@@ -153,6 +153,7 @@ def _pretrain(
     log.info("pretraining %s: %s, %d epochs, in %s", cell.key, cell.name, settings.epochs, precision)
     if start is not None:
         log.info("going on from epoch %.4g, where it was stopped", start.step / steps)
+    before = start.history if start else ()
     began = now()
 
     def tell(**facts: Any) -> None:
@@ -170,16 +171,16 @@ def _pretrain(
     watching = [
         pace,
         callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision),
-        callbacks.StopOnCollapse(settings.collapse_epochs, settings.batch_size, start.history if start else ()),
+        callbacks.StopOnCollapse(settings.collapse_epochs, settings.batch_size, before),
         callbacks.EpochFacts(settings.batch_size),
     ]
     if settings.monitor_epochs:
         centre = probes_centre(config)
         watching.append(NeighbourMonitor(images.train, settings.monitor_epochs, settings.epochs, centre, config.seed))
     watching += [
-        callbacks.HistoryFile(place / store.HISTORY, start.history if start else ()),
+        callbacks.HistoryFile(place / store.HISTORY, before),
         callbacks.TellProgress(tell, pace),
-        callbacks.ShowHistory(session.watchers, start.history if start else ()),
+        callbacks.ShowHistory(session.watchers, before),
         bar,
     ]
     write_whole(place / store.CONFIG, OmegaConf.to_yaml(OmegaConf.structured(config)).encode())

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from simclr.config import AugmentConfig
 from simclr.training.documents_augment import documents_views
-from simclr.training.randomness import normal, uniform
+from simclr.training.randomness import around_zero, normal, uniform
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in an image's brightness (ITU-R BT.601)."""
@@ -206,10 +206,10 @@ def random_affine(config: AugmentConfig, images: tf.Tensor, draws: Iterator[tf.T
     The pixel at u (from the centre, in shares of the side) of a view is the image's at A u + t, with
     A = rotation(angle) [[1, shear], [0, 1]] diag(exp(scale)).
     """
-    angle = _around_zero(next(draws), math.radians(config.rotation))
-    wide, high = (tf.exp(_around_zero(next(draws), config.scale)) for _ in range(2))
-    shear = _around_zero(next(draws), config.shear)
-    shift = tf.stack([_around_zero(next(draws), config.shift) for _ in range(2)], axis=1)
+    angle = around_zero(next(draws), math.radians(config.rotation))
+    wide, high = (tf.exp(around_zero(next(draws), config.scale)) for _ in range(2))
+    shear = around_zero(next(draws), config.shear)
+    shift = tf.stack([around_zero(next(draws), config.shift) for _ in range(2)], axis=1)
     cosine, sine = tf.cos(angle), tf.sin(angle)
     matrix = tf.stack(
         [
@@ -236,10 +236,10 @@ def random_colour(config: AugmentConfig, views: tf.Tensor, draws: Iterator[tf.Te
     """
     count, channels, size, _ = views.shape
     jittered = next(draws) < config.jitter
-    brightness = tf.where(jittered, 1 + _around_zero(next(draws), config.brightness), 1.0)
-    contrast = tf.where(jittered, 1 + _around_zero(next(draws), config.contrast), 1.0)
-    saturation = tf.where(jittered, 1 + _around_zero(next(draws), config.saturation), 1.0)
-    turn = tf.where(jittered, _around_zero(next(draws), 2 * math.pi * config.hue), 0.0)
+    brightness = tf.where(jittered, 1 + around_zero(next(draws), config.brightness), 1.0)
+    contrast = tf.where(jittered, 1 + around_zero(next(draws), config.contrast), 1.0)
+    saturation = tf.where(jittered, 1 + around_zero(next(draws), config.saturation), 1.0)
+    turn = tf.where(jittered, around_zero(next(draws), 2 * math.pi * config.hue), 0.0)
     grey = next(draws) < config.grey
     flat = tf.reshape(views, (count, channels, size * size))
     dtype = views.dtype
@@ -292,7 +292,3 @@ def _gaussian(sigma: tf.Tensor, size: int) -> tf.Tensor:
 
 def _between(draw: tf.Tensor, low: float, high: float) -> tf.Tensor:
     return low + draw * (high - low)
-
-
-def _around_zero(draw: tf.Tensor, reach: float) -> tf.Tensor:
-    return reach * (2 * draw - 1)

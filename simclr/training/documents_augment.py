@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from simclr.config import AugmentConfig
+from simclr.training.randomness import around_zero
 
 LUMA = (0.2989, 0.5870, 0.1140)
 """Weights of red, green and blue in a grey image, as ``tf.image`` has them."""
@@ -36,10 +37,10 @@ def _view(config: AugmentConfig, images: tf.Tensor, draws: Iterator[tf.Tensor]) 
     view = tf.where(flip, tf.reverse(images, [2]), images)
     if images.shape[-1] != 3:
         return view
-    coloured = view + _around_zero(next(draws), config.brightness)
-    coloured = adjust_contrast(coloured, 1 + _around_zero(next(draws), config.contrast))
-    coloured = adjust_saturation(coloured, 1 + _around_zero(next(draws), config.saturation))
-    coloured = adjust_hue(coloured, _around_zero(next(draws), config.hue))
+    coloured = view + around_zero(next(draws), config.brightness)
+    coloured = adjust_contrast(coloured, 1 + around_zero(next(draws), config.contrast))
+    coloured = adjust_saturation(coloured, 1 + around_zero(next(draws), config.saturation))
+    coloured = adjust_hue(coloured, around_zero(next(draws), config.hue))
     view = tf.where(jitter, tf.clip_by_value(coloured, 0.0, 1.0), view)
     return tf.where(grey, tf.reduce_sum(view * tf.constant(LUMA), axis=-1, keepdims=True), view)
 
@@ -86,7 +87,3 @@ def adjust_hue(images: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
         return largest - chroma * tf.clip_by_value(tf.abs(around) - 1, 0.0, 1.0)
 
     return tf.stack([channel(0.0), channel(2.0), channel(4.0)], axis=-1)
-
-
-def _around_zero(draw: tf.Tensor, reach: float) -> tf.Tensor:
-    return reach * (2 * draw - 1)

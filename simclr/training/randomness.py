@@ -51,6 +51,11 @@ def normal(key: Sequence[int | tf.Tensor], shape: tuple[int, ...]) -> tf.Tensor:
     return tf.reshape(tf.concat([radius * tf.cos(turn), radius * tf.sin(turn)], axis=0)[:count], shape)
 
 
+def around_zero(draw: tf.Tensor, reach: float) -> tf.Tensor:
+    """Numbers from [0, 1) spread evenly over [-reach, reach)."""
+    return reach * (2 * draw - 1)
+
+
 def _mix(state: tf.Tensor) -> tf.Tensor:
     """SplitMix64's output function: 64 bits in, 64 bits out, each of which depends on all."""
     state = (state ^ _shifted(state, 30)) * _FIRST

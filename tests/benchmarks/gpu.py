@@ -98,15 +98,17 @@ def _torch(programs: list[str]) -> dict[str, _Group]:
 
 def _measured(groups: dict[str, _Group]) -> Iterator[tuple[str, str]]:
     """Every program's figure; a group that does not get ready costs its own figures only."""
+    ready = {}
     for name, group in groups.items():
         try:
             group.wait()
+            ready[name] = group
         except RuntimeError as error:
             yield name, f"not measured: {error}"
-    for name, group in groups.items():
+    for name, group in ready.items():
         for program, speed, compiled in group.speeds():
             yield f"{name}, {program}", f"{speed:,.0f} images/s (ready in {compiled:.1f} s)"
-    for group in groups.values():
+    for group in ready.values():
         group.stop()
 
 
