@@ -21,21 +21,6 @@ Features = NDArray[np.float32]
 BATCH = 128
 
 
-def extract(network: Any, layers: Sequence[str], split: AnySplit, view: View) -> dict[str, Features]:
-    """Representations of every image of a split, with batch norm in inference mode.
-
-    Args:
-        network: of :func:`simclr.model.network.build_network`.
-        layers: names of layers and stages.
-        split: N images, kept as squares with their aspect remembered.
-        view: how the network looks at an image.
-
-    Returns:
-        By layer name, (N, D) float32.
-    """
-    return eye(networks.representations(network, layers), view)(split)
-
-
 def eye(model: Any, view: View) -> Callable[..., dict[str, Features]]:
     """What a model makes of images in inference mode, seen in that way, as a function of a split and positions in it.
 

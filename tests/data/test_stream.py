@@ -222,12 +222,14 @@ def test_features_pairs_and_examples_are_the_same(
     config: Config, kept: Images, streamed: Images, trained: Trained, monkeypatch
 ) -> None:
     from simclr.evaluation import features
+    from simclr.model.network import representations
 
     monkeypatch.setattr(features, "BATCH", 16)  # several chunks
     network, layers = trained.done.network, ["encoder", "relu_1"]
 
     def seen(images: Images):
-        yield from features.extract(network, layers, images.train, View(16, mirror=True, centre=True)).items()
+        look = features.eye(representations(network, layers), View(16, mirror=True, centre=True))
+        yield from look(images.train).items()
         for name, pair in features.view_pairs(network, layers, images.train, config.augment, 16, 0).items():
             yield name, np.stack(pair)
         yield "examples", features.example_views(images.train, config.augment, 16, 0)
