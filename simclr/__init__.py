@@ -3,6 +3,7 @@
 For notebooks and other programs, each imported when it is first asked for:
 
 - :func:`run`: one cell, the same as ``run.py``, returning its record.
+- :func:`answer`: what the results below a root say: who is how good, what is above what, and how sure that is.
 - :func:`load_results`: every record below a root as a tidy ``pandas.DataFrame``, one row per cell.
 - :func:`load_network`: a pretrained network as a ``keras.Model``, ready to be used elsewhere.
 - :func:`nt_xent`: SimCLR's loss.
@@ -23,12 +24,14 @@ from simclr.foundation.version import __version__
 if TYPE_CHECKING:
     from simclr.experiment import run
     from simclr.records.result import load as load_results
+    from simclr.report.answer import answer
     from simclr.store import load as load_network
     from simclr.training.loss import nt_xent
 
-__all__ = ["__version__", "load_network", "load_results", "nt_xent", "run"]
+__all__ = ["__version__", "answer", "load_network", "load_results", "nt_xent", "run"]
 
 _HOMES = {
+    "answer": ("simclr.report.answer", "answer"),
     "load_network": ("simclr.store", "load"),
     "load_results": ("simclr.records.result", "load"),
     "nt_xent": ("simclr.training.loss", "nt_xent"),

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from simclr.report.answer import NOTHING_YET
 from simclr.report.records import Findings
 from simclr.report.terminal import show
+from simclr.report.words import NOTHING_YET
 from simclr.report.write import write
 
 WRITTEN, FAILED, NOTHING = 0, 1, 2

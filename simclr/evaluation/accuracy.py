@@ -6,62 +6,68 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from simclr.evaluation.uncertainty import Uncertainty
 
 
-def summary(correct: NDArray[np.bool_], confidence: float = 0.95) -> dict[str, Any]:
-    """Mean accuracy with an interval that counts both the choice of labels and the choice of test images.
+def summary(correct: NDArray[np.bool_]) -> dict[str, Any]:
+    """Mean accuracy with a 95 % interval that counts both the choice of labels and the choice of test images.
 
     ``correct`` (subsets S, images n) is a crossed design: accuracy[s, i] = mean + subset[s] + image[i] + rest[s, i].
     With the mean squares of a two-way table, E[MS_subset] = n V_subset + V_rest and E[MS_image] = S V_image + V_rest:
 
-        Var(mean) = V_subset / S + V_image / n + V_rest / (S n) = (MS_subset + MS_image - MS_rest) / (S n).
+        Var(mean) = MS_subset / (S n) + (MS_image - MS_rest) / (S n),
 
-    The interval is Wilson's at the effective sample size m (1 - m) / Var(mean) with Student's quantile at
-    Satterthwaite's degrees of freedom, so it stays within [0, 1] and is not empty where every answer is right
+    the first part with S - 1 degrees of freedom (:class:`.uncertainty.Uncertainty`). The interval is Wilson's at the
+    effective sample size m (1 - m) / Var(mean), so it stays within [0, 1] and is not empty where every answer is right
     (Franco, Little, Louis and Slud 2019, "Comparative study of confidence intervals for proportions in complex
-    sample surveys").
+    sample surveys"). It is about one network: other seeds are not in it; and one subset tells nothing of the choice of
+    labels.
 
     Returns:
-        ``mean``, ``std`` (over subsets, 0 for one), ``ci95`` [low, high], ``values`` [one per subset].
+        ``mean``, ``std`` (over subsets, 0 for one), ``ci95`` [low, high], ``values`` [one per subset], ``counts``: what
+        the interval is over, ``["labels", "images"]``, or ``["images"]`` of one subset.
     """
     values = correct.mean(axis=1)
     mean = float(values.mean())
-    low, high = wilson(mean, *_effective_size(correct), confidence)
+    low, high = interval(mean, of_table(correct), correct.shape[1])
     return {
         "mean": mean,
         "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
         "ci95": [low, high],
         "values": [float(value) for value in values],
+        "counts": ["labels", "images"] if len(values) > 1 else ["images"],
     }
 
 
-def _effective_size(correct: NDArray[np.bool_]) -> tuple[float, float]:
-    """The number of independent answers that would leave the same variance, and its degrees of freedom."""
+def of_table(correct: NDArray[np.bool_]) -> Uncertainty:
+    """The uncertainty of the mean of a table (S, n), each part a scalar array."""
     subsets, images = correct.shape
-    mean = correct.mean()
-    if images < 2 or mean in (0, 1):
-        return float(images), float(max(images - 1, 1))
+    size, none = subsets * images, np.zeros(())
     by_subset, by_image = correct.mean(axis=1), correct.mean(axis=0)
-    image_square = subsets * by_image.var(ddof=1)
+    image_square = subsets * by_image.var(ddof=1) if images > 1 else 0.0
     if subsets == 1:
-        return float(mean * (1 - mean) / (image_square / images)), float(images - 1)
-    subset_square = images * by_subset.var(ddof=1)
-    rest = correct - by_subset[:, None] - by_image[None, :] + mean
-    rest_square = (rest**2).sum() / ((subsets - 1) * (images - 1))
-    # A variance component cannot be negative: without the bounds a lucky table would give too short an interval.
-    subset_part = max(subset_square - rest_square, 0.0)
-    image_part = max(image_square - rest_square, 0.0)
-    total = subset_part + image_part + rest_square
-    freedom = total**2 / (
-        subset_part**2 / (subsets - 1) + image_part**2 / (images - 1) + rest_square**2 / ((subsets - 1) * (images - 1))
+        return Uncertainty(none, np.ones(()), np.asarray(image_square / size))
+    rest = correct - by_subset[:, None] - by_image[None, :] + correct.mean()
+    rest_square = (rest**2).sum() / ((subsets - 1) * max(images - 1, 1))
+    # Its expectation is no less than the rest's: a table whose subsets agree by chance promises too much.
+    subset_square = max(images * by_subset.var(ddof=1), rest_square)
+    return Uncertainty(
+        np.asarray(subset_square / size),
+        np.asarray(subsets - 1.0),
+        np.asarray(max(image_square - rest_square, 0.0) / size),
     )
-    return float(mean * (1 - mean) * subsets * images / total), float(freedom)
 
 
-def wilson(mean: float, size: float, freedom: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval for a mean of ``size`` independent answers, with Student's quantile at ``freedom``."""
-    quantile = stats.t.ppf(0.5 + confidence / 2, freedom)
+def interval(mean: float, uncertainty: Uncertainty, images: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a mean; where nothing varies, that of so many images with one answer each."""
+    variance = float(uncertainty.variance)
+    size = mean * (1 - mean) / variance if variance > 0 and 0 < mean < 1 else float(images)
+    return wilson(mean, size, float(uncertainty.quantiles()))
+
+
+def wilson(mean: float, size: float, quantile: float) -> tuple[float, float]:
+    """Wilson's interval for a mean of ``size`` independent answers, ``quantile`` standard errors wide."""
     spread = quantile**2 / size
     centre = (mean + spread / 2) / (1 + spread)
     half = quantile / (1 + spread) * np.sqrt(mean * (1 - mean) / size + spread / (4 * size))

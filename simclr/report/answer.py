@@ -1,234 +1,83 @@
-"""The answer in words, made from the numbers: what is best, by how much, and whether that is more than noise."""
+"""``answer.json``: everything that a report says, for other programs."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from simclr.report import documents
-from simclr.report.groups import HEAD_WORDS, Grid, Group, head_order, layer_order, shown
-from simclr.report.records import Findings
-from simclr.report.statistics import Difference, Interval, Panel, Standing
+from threadpoolctl import threadpool_limits
 
-MOST_NAMED = 4
-MINUS = "\u2212"
-NOTHING_YET = "no finished cell in {root}; run one: python run.py head=two_relu probe.layer=-4 root={root}"
+from simclr.report.groups import group
+from simclr.report.records import read
+from simclr.report.standing import Interval, Panel, Standing, Statement
+from simclr.report.statistics import panels
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What is said about one panel: a headline, and the sentences that support or qualify it."""
-
-    title: str
-    headline: str
-    sentences: tuple[str, ...]
+SCHEMA = 1
 
 
-def answers(grid: Grid, panels: list[Panel], findings: Findings) -> list[Answer]:
-    """One answer per panel, the one of most groups first."""
-    found = [_of_panel(grid, panel, several=len(panels) > 1) for panel in panels]
-    if found and (counted := _counted(findings)):
-        first = found[0]
-        found[0] = Answer(first.title, first.headline, (*first.sentences, counted))
-    return found
+def answer(root: str | Path) -> dict[str, Any]:
+    """What the results below a root say, as ``answer.json`` has it; writes and draws nothing.
 
+    Args:
+        root: as given to the runs.
 
-def number(value: float, width: float) -> str:
-    """A number with as many digits as its interval's half width leaves a meaning to.
-
-    >>> number(0.6123, 0.03), number(0.9587, 0.01)
-    ('0.61', '0.959')
+    Returns:
+        ``schema`` 1 and ``panels``, a set of cells each that answered the same questions: what they were asked about
+        (``data``, ``digest``, ``part`` test or validation, ``label_fraction``), the ``seeds`` that they are compared
+        over, ``standings`` (``cells``, one per seed; ``accuracy`` with ``mean`` and ``ci95``; ``best``, the probability
+        of being the best, and ``ranks``, first and last, both None where that cannot be said) and ``statements``
+        (``kind`` networks, layers, untrained or pixels; ``cells`` of both sides, or of the one that is compared with
+        that baseline; ``difference`` with ``ci95`` and ``p`` by itself, ``p_adjusted`` over a ``family`` of so many
+        comparisons, and whether it is ``claimed``), ``prospects`` (with one seed: by a number of seeds, the difference
+        between networks that they would just tell from noise).
     """
-    return f"{value:.{_digits(width)}f}"
+    # Matrices are small here: threads cost more than they save.
+    with threadpool_limits(1):
+        return as_dictionary(panels(group(read(root).cells).groups))
 
 
-def with_interval(value: Interval) -> str:
-    """``0.61 [0.58, 0.64]``."""
-    width = (value.high - value.low) / 2
-    if math.isnan(width):
-        return f"{value.mean:.3f}"
-    return f"{number(value.mean, width)} [{number(value.low, width)}, {number(value.high, width)}]"
+def as_dictionary(compared: Sequence[Panel]) -> dict[str, Any]:
+    """The answer of panels that are known already."""
+    return {"schema": SCHEMA, "panels": [_panel(each) for each in compared]}
 
 
-def signed(difference: Difference) -> str:
-    """``+0.17 [+0.13, +0.21]``, with a true minus sign; a third digit where two would make a zero of something."""
-    values = (difference.mean, difference.low, difference.high)
-    digits = _digits((difference.high - difference.low) / 2)
-    if any(abs(value) < 0.005 for value in values):
-        digits = 3
-    mean, low, high = (f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", MINUS) for value in values)
-    return f"{mean} [{low}, {high}]"
-
-
-def _digits(width: float) -> int:
-    return 2 if width > 0.02 else 3
-
-
-def _of_panel(grid: Grid, panel: Panel, several: bool) -> Answer:
-    best = panel.standings[0]
-    sentences = [
-        *_certainty(grid, panel, best),
-        *_along_axes(grid, panel, best),
-        *_documents(panel, best),
-        *_caveats(panel),
-    ]
-    group = best.group
-    title = f"{group.data}, {group.label_fraction:.3g} of the labels" if several else group.data
-    return Answer(title, _headline(grid, panel, best), tuple(sentences))
-
-
-def _headline(grid: Grid, panel: Panel, best: Standing) -> str:
-    """``two_relu probed at the encoder: 0.61 [0.58, 0.64]; +0.17 over the untrained network; ...``."""
-    parts = [f"{_where(grid, panel, best.group)}: {with_interval(best.accuracy)}"]
-    fine_tuned = best.group.probe == "finetune"  # and so was the untrained network
-    untrained = "the same training from its first weights" if fine_tuned else "the untrained network"
-    for difference, baseline in ((best.over_untrained, untrained), (best.over_pixels, "raw pixels")):
-        if difference is not None:
-            parts.append(_over_baseline(difference, baseline))
-    return "; ".join(parts) + "."
-
-
-def _over_baseline(difference: Difference, baseline: str) -> str:
-    if not difference.real:
-        return f"the difference from {baseline} ({signed(difference)}) is within noise"
-    if difference.mean > 0:
-        return f"{signed(difference)} over {baseline}"
-    return f"{signed(difference)} against {baseline}, which is better"
-
-
-def _certainty(grid: Grid, panel: Panel, best: Standing) -> Iterator[str]:
-    others = len(panel.compared()) - 1
-    if others < 1 or best.best is None:
-        return
-    tied = panel.tied()
-    if not tied:
-        against = "the other one" if others == 1 else f"all {others} others"
-        yield f"It is ahead of {against} by more than noise."
-        return
-    named = ", ".join(_where(grid, panel, each.group) for each in tied[:MOST_NAMED])
-    more = f" and {len(tied) - MOST_NAMED} more" if len(tied) > MOST_NAMED else ""
-    yield (
-        f"The probability that it is the best of the {others + 1} is {best.best:.2f}: "
-        f"{len(tied)} of the {others} others cannot be told from it ({named}{more})."
-    )
-
-
-def _along_axes(grid: Grid, panel: Panel, best: Standing) -> Iterator[str]:
-    """One sentence per axis: the best group against those that differ from it in nothing else."""
-    for axis in ("head.name", "probe.layer", *grid.axes):
-        here = _position(grid, best.group)
-        rivals = [
-            each
-            for each in panel.compared()
-            if each is not best and {**_position(grid, each.group), axis: ""} == {**here, axis: ""}
-        ]
-        if not rivals:
-            continue
-        rivals.sort(key=lambda each: _axis_order(axis, each.group))
-        clauses = [_against(axis, panel, best, rival) for rival in rivals[: 2 * MOST_NAMED]]
-        yield f"{_axis_words(axis, best.group)}: {'; '.join(clauses)}."
-
-
-def _against(axis: str, panel: Panel, best: Standing, rival: Standing) -> str:
-    difference = panel.difference(best, rival)
-    assert difference is not None
-    this, other = _value_words(axis, best.group), _value_words(axis, rival.group)
-    if difference.real:
-        verb = "are" if this.endswith("layers") else "is"
-        # Of two networks with a seed each nobody can tell whether heads differ, or seeds.
-        one = ", as far as one seed can tell" if len(panel.seeds) == 1 and axis != "probe.layer" else ""
-        return f"{this} {verb} {signed(difference)} above {other}{one}"
-    return f"the difference between {this} and {other} ({signed(difference)}) {_doubt(difference, len(panel.gains))}"
-
-
-def _doubt(difference: Difference, groups: int) -> str:
-    """Why a difference does not count: its interval has zero in it, or it is one of many that were looked at."""
-    if difference.low <= 0 <= difference.high:
-        return "is within noise"
-    return f"is within noise among {groups * (groups - 1) // 2} comparisons"
-
-
-def _documents(panel: Panel, best: Standing) -> Iterator[str]:
-    """The order of the layers in the documents beside the order found here."""
-    here = {
-        each.group.layer: each
-        for each in reversed(panel.compared())
-        if each.group.head == documents.HEAD and each.group.layer in documents.STUDY.accuracy
+def _panel(panel: Panel) -> dict[str, Any]:
+    return {
+        "data": panel.first.data,
+        "digest": panel.first.digest,
+        "part": panel.first.part,
+        "label_fraction": panel.first.label_fraction,
+        "seeds": list(panel.seeds),
+        "standings": [_standing(each) for each in panel.standings],
+        "statements": [_statement(each) for each in panel.statements()],
+        "prospects": {str(seeds): difference for seeds, difference in panel.prospects.items()},
     }
-    if len(here) < 2:
-        return
-    found = sorted(here, key=lambda layer: -here[layer].accuracy.mean)
-    theirs = sorted(here, key=lambda layer: -documents.STUDY.accuracy[layer])
-    verdict = "the same order as" if found == theirs else "not the order of"
-    shown_here = " > ".join(f"{layer} {here[layer].accuracy.mean:.3f}" for layer in found)
-    shown_there = " > ".join(f"{layer} {documents.STUDY.accuracy[layer]:.3f}" for layer in theirs)
-    images = "" if best.group.data == documents.DATA else ", on other images"
-    theirs_in_words = f"{shown_there}, one seed, no intervals{images}"
-    yield f"With two ReLU layers: {shown_here}; {verdict} the documents ({theirs_in_words})."
 
 
-def _caveats(panel: Panel) -> Iterator[str]:
-    seeds = len(panel.seeds)
-    if not seeds:
-        yield "No predictions are stored beside these records, so that nothing is compared here."
-    elif seeds == 1:
-        yield (
-            "One seed: intervals say what other labels and other test images would change, not what another "
-            "pretraining would; for that, run more seeds (seed=0,1,2)."
-        )
-    elif seeds == 2:
-        yield "Two seeds say little about how much pretrainings differ: a third makes most intervals shorter."
-    left = [each.group for each in panel.standings[len(panel.compared()) :]]
-    if left and seeds:
-        plural = "s have" if len(left) > 1 else " has"
-        yield f"{len(left)} group{plural} not all of the seeds {shown(list(panel.seeds))} yet and no rank."
+def _standing(standing: Standing) -> dict[str, Any]:
+    return {
+        "cells": standing.group.names,
+        "accuracy": {"mean": standing.accuracy.mean, "ci95": _bounds(standing.accuracy)},
+        "best": standing.best,
+        "ranks": None if standing.ranks is None else list(standing.ranks),
+    }
 
 
-def _counted(findings: Findings) -> str:
-    """``Left out: 2 failed, 1 skipped.``, or nothing."""
-    counts = {state: count for state, count in findings.count().items() if state != "finished"}
-    return f"Left out: {', '.join(f'{count} {state}' for state, count in counts.items())}." if counts else ""
+def _statement(statement: Statement) -> dict[str, Any]:
+    names = [[cell.name for cell in side.cells if cell.seed in statement.seeds] for side in statement.sides]
+    return {
+        "kind": statement.kind,
+        "cells": names,
+        "difference": statement.mean,
+        "ci95": _bounds(statement),
+        "p": statement.p,
+        "p_adjusted": statement.adjusted,
+        "family": statement.family,
+        "claimed": statement.claimed,
+    }
 
 
-def _position(grid: Grid, group: Group) -> dict[str, str]:
-    return {"head.name": group.head, "probe.layer": group.layer, **dict(grid.setting(group))}
-
-
-def _where(grid: Grid, panel: Panel, group: Group) -> str:
-    """Head and layer, and its place on every axis along which the panel differs."""
-    axes = [
-        f"{axis}={value}"
-        for axis, value in grid.setting(group)
-        if any(shown(each.group.settings.get(axis)) != value for each in panel.standings)
-    ]
-    return f"{group.head} probed at {_layer_words(group.layer)}" + (f" with {', '.join(axes)}" if axes else "")
-
-
-def _layer_words(layer: str) -> str:
-    return f"the {layer}" if layer in ("encoder", "projection") else layer
-
-
-def _value_words(axis: str, group: Group) -> str:
-    if axis == "head.name":
-        return HEAD_WORDS.get(group.head, group.head)
-    if axis == "probe.layer":
-        return _layer_words(group.layer)
-    return shown(group.settings.get(axis))
-
-
-def _axis_words(axis: str, group: Group) -> str:
-    if axis == "head.name":
-        return f"Heads, probed at {_layer_words(group.layer)}"
-    if axis == "probe.layer":
-        return f"Layers, with {HEAD_WORDS.get(group.head, group.head)}"
-    return f"{axis}, all else equal"
-
-
-def _axis_order(axis: str, group: Group) -> tuple[float, str]:
-    if axis == "head.name":
-        return head_order(group.head)
-    if axis == "probe.layer":
-        return layer_order(group.layer)
-    value = group.settings.get(axis)
-    return (float(value) if isinstance(value, (int, float)) else 0.0, shown(value))
+def _bounds(interval: Interval | Statement) -> list[float] | None:
+    known = interval.low == interval.low  # not where a record has no interval
+    return [interval.low, interval.high] if known else None

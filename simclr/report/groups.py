@@ -69,9 +69,29 @@ class Group:
         return tuple(cell.seed for cell in self.cells)
 
     @property
-    def words(self) -> str:
-        """As it is said in a sentence: ``two_relu probed at relu_1``."""
-        return f"{self.head} probed at {self.layer}"
+    def digest(self) -> str:
+        """Of the content of the images."""
+        return str(self.first.get("data.digest", ""))
+
+    @property
+    def part(self) -> str:
+        """Which images were asked: ``test``, or ``validation``, training images that were kept out."""
+        return "validation" if self.first.get("data.validation") else "test"
+
+    @property
+    def names(self) -> list[str]:
+        return [cell.name for cell in self.cells]
+
+    @cached_property
+    def networks(self) -> tuple[tuple[str, float], ...]:
+        """Which networks its cells look at. One key in two roots may be two networks: their losses tell."""
+        return tuple((cell.key or cell.name, cell.get("pretraining.loss", 0.0)) for cell in self.cells)
+
+    @cached_property
+    def threads(self) -> frozenset[int]:
+        """With how many threads its networks were trained: another number makes another network."""
+        found = (cell.get("pretraining.threads", cell.get("host.threads")) for cell in self.cells)
+        return frozenset(each for each in found if isinstance(each, int))
 
 
 @dataclass(frozen=True)
@@ -139,12 +159,13 @@ def _place(each: Group) -> tuple[Any, ...]:
 
 
 def _identity(cell: CellRecord, unmeasured: set[str]) -> dict[str, Any]:
-    """Everything that the cell's numbers depend on, but the seed."""
+    """Everything that the cell's numbers depend on, but the seed; ``auto`` is what it stood for."""
     identity = {key: value for key, value in cell.settings.items() if key not in unmeasured and key != "seed"}
     if cell.get("cell.probe") != "finetune":
         identity = {key: value for key, value in identity.items() if key not in LABELLED_TRAINING}
     identity["data.name"] = cell.get("cell.data")
     identity["data.digest"] = cell.get("data.digest", "")
+    identity["pretrain.precision"] = cell.get("pretraining.precision", identity.get("pretrain.precision"))
     identity["head.name"] = cell.head
     identity["probe.layer"] = cell.layer
     return identity

@@ -11,12 +11,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from simclr.report.answer import Answer
 from simclr.report.groups import HEAD_WORDS, shown
 from simclr.report.palette import DARK, LIGHT
 from simclr.report.pictures import Drawn
 from simclr.report.records import CellRecord, Findings
 from simclr.report.table import Table
+from simclr.report.words import Answer
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from simclr.report import documents
 from simclr.report.groups import HEAD_WORDS, head_order, layer_order
 from simclr.report.palette import MARKERS, Theme
 from simclr.report.scene import Picture, Scene, Setting
-from simclr.report.statistics import Interval, Standing
+from simclr.report.standing import Interval, Standing
 
 MOST_FACETS = 6
 EXTRA_BASELINES = {
@@ -39,7 +39,7 @@ def by_layer(scene: Scene) -> Picture:
                 axes.set_title(_short(setting), fontsize=9)
         for axes in all_axes[len(facets) :]:
             axes.set_visible(False)
-        figure.axes[0].set_ylabel("test accuracy")
+        figure.axes[0].set_ylabel(f"{scene.panel.first.part} accuracy")
         _legend(figure, scene, theme)
         return figure
 
@@ -47,10 +47,10 @@ def by_layer(scene: Scene) -> Picture:
     return Picture(
         "accuracy-by-layer",
         "Accuracy by probed layer",
-        "Each point is the mean over seeds and label subsets with its 95 % interval over seeds, labels and test "
-        "images; an image passes the layers from left to right. The grey bands are what has to be beaten: raw pixels "
-        "and the same layer before the first training step. Overlapping intervals do not mean equal: comparisons "
-        "are paired, and the table has them."
+        "Each point is the mean over seeds and label subsets with its 95 % interval over seeds (where there are "
+        "several), labels and images; an image passes the layers from left to right. The grey bands are what has to be "
+        "beaten: raw pixels and the same layer before the first training step. Overlapping intervals do not mean "
+        "equal: comparisons are paired, and the table has them."
         + (f" The best {len(facets)} of {len(scene.by_setting)} settings." if more > 0 else ""),
         draw,
     )
@@ -224,7 +224,7 @@ def _along(scene: Scene, axis: str, name: str, title: str, label: str, reading: 
             axes.minorticks_off()
         axes.set_xticks(values, [f"{value:g}" for value in values])
         axes.set_xlabel(label)
-        axes.set_ylabel("test accuracy")
+        axes.set_ylabel(f"{best.part} accuracy")
         grey = [
             Line2D([], [], color=theme.muted, label="before the first step"),
             Line2D([], [], color=theme.muted, linestyle=(0, (1, 1.5)), label="raw pixels"),

@@ -13,7 +13,7 @@ from simclr.report import features
 from simclr.report.groups import HEAD_WORDS
 from simclr.report.palette import Theme
 from simclr.report.scene import Picture, Scene
-from simclr.report.statistics import Standing
+from simclr.report.standing import Standing
 
 MOST_CLASSES = 30
 MOST_NUMBERED = 12

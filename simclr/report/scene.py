@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from simclr.report.groups import Grid, Group, head_order, layer_order
 from simclr.report.palette import Theme
-from simclr.report.statistics import Panel, Standing
+from simclr.report.standing import Panel, Standing
 
 Setting = tuple[tuple[str, str], ...]
 

@@ -1,14 +1,17 @@
-"""Which accuracies are how sure, which differences are real, and who is first.
+"""Which accuracies are how sure, which differences are claimed, and who is first.
 
-Groups that were measured with the same label subsets on the same test images form a *panel*: within one, comparisons
-are paired. Variances are those of :mod:`simclr.report.crossed`; quantiles and p values are SciPy's.
+Groups that were measured on the same images with as many label subsets form a *panel*: within one, comparisons are
+paired. Variances are those of :mod:`simclr.report.crossed`.
 
 * An accuracy has Wilson's interval at its effective sample size, as in :mod:`simclr.evaluation.accuracy`.
-* A difference has Student's interval; it is called real where its p value, after Holm's correction over all pairs of
-  the panel (or over all comparisons with a baseline), is below 0.05 (Holm 1979, "A simple sequentially rejective
-  multiple test procedure").
-* The ranking is drawn from the joint distribution of the means, a multivariate t: how often each comes first, and
-  between which ranks it lies in 95 % of draws.
+* A difference is claimed where its p value, after Holm's correction over its family, is below 0.05 (Holm 1979, "A
+  simple sequentially rejective multiple test procedure"). A family is all comparisons between cells of a panel, or all
+  its comparisons with one baseline.
+* A rank lies between those that the claims leave room for: one more than there are cells claimed to be above, and as
+  many as are not claimed to be below (Mogstad, Romano, Shaikh and Wilhelm 2024, "Inference for ranks with applications
+  to mobility across neighbourhoods and academic achievement across countries").
+* With one seed a setting has one network. Layers of the same one are compared, and each with its baselines, but no two
+  networks with each other: other seeds of either might differ as much.
 """
 
 from __future__ import annotations
@@ -16,94 +19,34 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from simclr.evaluation.accuracy import wilson
+from simclr.evaluation.accuracy import interval
+from simclr.evaluation.uncertainty import Uncertainty
+from simclr.report.best import chances
 from simclr.report.crossed import MeanSquares, mean_squares
 from simclr.report.groups import Group
-from simclr.report.ranks import ranking
+from simclr.report.prospect import reach
+from simclr.report.standing import (
+    LAYERS,
+    NETWORKS,
+    PIXELS,
+    SIGNIFICANT,
+    UNTRAINED,
+    Interval,
+    Panel,
+    Standing,
+    Statement,
+)
 
-SIGNIFICANT = 0.05
-BASELINES = ("untrained", "pixels")
+BASELINES = (UNTRAINED, PIXELS)
+MORE_SEEDS = (2, 3)
 
-
-@dataclass(frozen=True)
-class Interval:
-    """A number and where it may lie, with 95 % confidence."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How much one accuracy is above another on the same subsets and images."""
-
-    mean: float
-    low: float
-    high: float
-    p: float
-    """After Holm's correction over the comparisons of its kind."""
-
-    @property
-    def real(self) -> bool:
-        return self.p < SIGNIFICANT
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What a group reached, and where that puts it in its panel."""
-
-    group: Group
-    accuracy: Interval
-    untrained: Interval | None = None
-    pixels: Interval | None = None
-    over_untrained: Difference | None = None
-    over_pixels: Difference | None = None
-    best: float | None = None
-    """The probability of being the best of the panel; None where it is not ranked."""
-    ranks: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Panel:
-    """Groups that answered the same questions: first those that are compared, the best first, then any others.
-
-    Attributes:
-        standings: one per group.
-        seeds: those of the groups that are compared; a group that lacks one has its own interval and no rank.
-        gains, halves, p_values: (C, C) of the C compared groups: how much the row's group is above the column's, half
-            the width of the interval, and p after Holm's correction over all pairs.
-    """
-
-    standings: tuple[Standing, ...]
-    seeds: tuple[int, ...]
-    gains: NDArray[np.float64]
-    halves: NDArray[np.float64]
-    p_values: NDArray[np.float64]
-
-    def compared(self) -> tuple[Standing, ...]:
-        return self.standings[: len(self.gains)]
-
-    def difference(self, first: Standing, second: Standing) -> Difference | None:
-        """How much the first is above the second; None where they are not compared."""
-        place = {id(each): position for position, each in enumerate(self.compared())}
-        if id(first) not in place or id(second) not in place:
-            return None
-        at = place[id(first)], place[id(second)]
-        return _difference(float(self.gains[at]), float(self.halves[at]), float(self.p_values[at]))
-
-    def tied(self) -> list[Standing]:
-        """Those that cannot be told from the best one."""
-        if not len(self.gains):
-            return []
-        return [each for place, each in enumerate(self.compared()) if place and self.p_values[0, place] >= SIGNIFICANT]
+Answers = NDArray[np.bool_]
 
 
 def panels(groups: Sequence[Group]) -> list[Panel]:
@@ -128,41 +71,51 @@ def holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
     return adjusted
 
 
-def accuracy_interval(answers: NDArray[np.bool_]) -> Interval:
+def accuracy_interval(answers: Answers) -> Interval:
     """The interval of one group's accuracy, from its answers (K, S, n): seed, label subset, test image."""
     return _intervals(mean_squares(answers[None]))[0]
 
 
 def _questions(group: Group) -> tuple[Any, ...]:
     """What must agree for two groups to be compared pair by pair."""
+    own = (group.data, group.digest, group.part, group.label_fraction)
     predictions = group.first.predictions
     if not predictions:
-        return (group.data, group.label_fraction, "no predictions")
+        return (*own, "no predictions")
     labels = hashlib.sha256(np.ascontiguousarray(predictions["labels"]).tobytes()).hexdigest()
     draws = "documents" if group.probe == "documents" else "stratified"
-    return (group.data, group.label_fraction, labels, len(predictions["trained"]), draws)
+    return (*own, labels, len(predictions["trained"]), draws)
 
 
 def _panel(members: list[Group]) -> Panel:
     answers = {id(group): _answers(group) for group in members}
     usual = Counter(group.seeds for group in members if answers[id(group)] is not None)
     seeds = max(usual, key=lambda each: (usual[each], len(each))) if usual else ()
-    compared = [
-        group for group in members if answers[id(group)] is not None and seeds and set(seeds) <= set(group.seeds)
-    ]
-    compared.sort(key=lambda group: -_mean(group, answers[id(group)]))
-    others = [group for group in members if group not in compared]
-    others.sort(key=lambda group: -_mean(group, answers[id(group)]))
-    alone = [_alone(group, answers[id(group)]) for group in others]
-    if not compared:
-        empty = np.zeros((0, 0))
-        return Panel(tuple(alone), (), empty, empty, empty)
-    return _compare(compared, seeds, answers, alone)
+    by_mean = sorted(members, key=lambda group: -_mean(group, answers[id(group)]))
+    compared = {
+        id(group): own
+        for group in by_mean
+        if (own := answers[id(group)]) is not None and set(seeds) <= set(group.seeds)
+    }
+    alone = [_alone(group, answers[id(group)]) for group in by_mean if id(group) not in compared]
+    together = [group for group in by_mean if id(group) in compared]
+    if not together:
+        return Panel(tuple(_adjusted(alone)))
+    shared = np.stack([_of_seeds(group, seeds, compared[id(group)]) for group in together])
+    joint = mean_squares(shared[:, 0], _networks(together))
+    pairs = _pairs(together, joint, seeds)
+    standings = _standings(together, seeds, shared, joint, pairs)
+    for place, group in enumerate(together):
+        if group.seeds != seeds:  # its accuracy takes all that it has
+            standings[place] = replace(standings[place], accuracy=accuracy_interval(compared[id(group)][0]))
+    one_of_several = len(seeds) == 1 and joint.networks > 1
+    prospects = {more: reach(joint, more, SIGNIFICANT) for more in MORE_SEEDS} if one_of_several else {}
+    return Panel(tuple(_adjusted([*standings, *alone])), seeds, len(together), pairs, prospects)
 
 
-def _answers(group: Group) -> NDArray[np.bool_] | None:
+def _answers(group: Group) -> Answers | None:
     """Right or wrong, (3, K, S, n): trained, untrained, pixels; None where predictions are missing or do not fit."""
-    tables: list[NDArray[np.bool_]] = []
+    tables: list[Answers] = []
     for cell in group.cells:
         found = cell.predictions
         if not found or (tables and found["trained"].shape != tables[0].shape[1:]):
@@ -173,66 +126,91 @@ def _answers(group: Group) -> NDArray[np.bool_] | None:
     return np.stack(tables, axis=1)
 
 
-def _mean(group: Group, answers: NDArray[np.bool_] | None) -> float:
+def _mean(group: Group, answers: Answers | None) -> float:
     if answers is not None:
         return float(answers[0].mean())
     return float(np.mean([cell.get("probe.test_accuracy.mean") for cell in group.cells]))
 
 
-def _compare(
-    groups: list[Group],
-    seeds: tuple[int, ...],
-    answers: dict[int, NDArray[np.bool_] | None],
-    alone: list[Standing],
-) -> Panel:
-    shared = np.stack([_of_seeds(group, seeds, answers[id(group)]) for group in groups])
-    trained, untrained, pixels = shared[:, 0], shared[:, 1], shared[:, 2]
-    networks = _networks(groups)
-    joint = mean_squares(trained, networks)
-    gains = joint.means[:, None] - joint.means[None, :]
-    variances, freedom = joint.difference_variances()
-    halves, p_values = _student(gains, variances, freedom)
-    pairs = np.triu_indices(len(groups), 1)
-    adjusted = np.ones_like(p_values)
-    adjusted[pairs] = holm(p_values[pairs])
-    adjusted.T[pairs] = adjusted[pairs]
-    chances, lowest, highest = ranking(joint.means, joint.covariance(), float(np.median(freedom[0])))
-    over = [_over(trained, baseline, networks) for baseline in (untrained, pixels)]
-    of_untrained, of_pixels = (_intervals(mean_squares(each, networks)) for each in (untrained, pixels))
-    own = _intervals(joint)
-    standings = []
-    for place, group in enumerate(groups):
-        everything = answers[id(group)]
-        assert everything is not None
-        accuracy = own[place] if group.seeds == seeds else accuracy_interval(everything[0])
-        standings.append(
-            Standing(
-                group,
-                accuracy,
-                of_untrained[place],
-                of_pixels[place],
-                over[0][place],
-                over[1][place],
-                float(chances[place]),
-                (int(lowest[place]), int(highest[place])),
-            )
-        )
-    return Panel(tuple(standings + alone), seeds, gains, halves, adjusted)
-
-
-def _of_seeds(group: Group, seeds: tuple[int, ...], answers: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-    assert answers is not None
+def _of_seeds(group: Group, seeds: tuple[int, ...], answers: Answers) -> Answers:
     return answers[:, [group.seeds.index(seed) for seed in seeds]]
 
 
-def _alone(group: Group, answers: NDArray[np.bool_] | None) -> Standing:
+def _networks(groups: list[Group]) -> list[int]:
+    """Equal numbers for groups that look at the same networks."""
+    numbers: dict[tuple[Any, ...], int] = {}
+    return [numbers.setdefault(group.networks, len(numbers)) for group in groups]
+
+
+def _pairs(groups: list[Group], squares: MeanSquares, seeds: tuple[int, ...]) -> dict[tuple[int, int], Statement]:
+    """All comparisons between two groups that can be made."""
+    same = squares.network[:, None] == squares.network[None, :]
+    rows, columns = np.nonzero(np.triu(same | (len(seeds) > 1), 1))
+    if not len(rows):
+        return {}
+    every = squares.of_differences()
+    said = _statements(
+        [LAYERS if same[each] else NETWORKS for each in zip(rows, columns, strict=True)],
+        [(groups[row], groups[column]) for row, column in zip(rows, columns, strict=True)],
+        seeds,
+        squares.means[rows] - squares.means[columns],
+        Uncertainty(*(part[rows, columns] for part in (every.row, every.freedom, every.image))),
+    )
+    return dict(zip(zip(rows.tolist(), columns.tolist(), strict=True), said, strict=True))
+
+
+def _standings(
+    groups: list[Group],
+    seeds: tuple[int, ...],
+    answers: Answers,
+    joint: MeanSquares,
+    pairs: dict[tuple[int, int], Statement],
+) -> list[Standing]:
+    """Of groups that are compared, from their answers (R, 3, K, S, n)."""
+    trained = _intervals(joint)
+    baselines = [_intervals(mean_squares(answers[:, place], joint.network)) for place in (1, 2)]
+    over = [_over(kind, groups, seeds, answers, place, joint) for place, kind in enumerate(BASELINES, start=1)]
+    # One seed of several networks says nothing of which of them is the best.
+    ranked = len(groups) > 1 and (len(seeds) > 1 or joint.networks == 1)
+    best = chances(joint) if ranked else None
+    ranks = _ranks(len(groups), pairs)
+    return [
+        Standing(
+            group,
+            trained[place],
+            baselines[0][place],
+            baselines[1][place],
+            over[0][place],
+            over[1][place],
+            None if best is None else float(best[place]),
+            ranks[place] if ranked else None,
+        )
+        for place, group in enumerate(groups)
+    ]
+
+
+def _ranks(count: int, pairs: dict[tuple[int, int], Statement]) -> list[tuple[int, int]]:
+    above, below = [0] * count, [0] * count
+    for (row, column), statement in pairs.items():
+        if statement.claimed:
+            higher, lower = (row, column) if statement.mean > 0 else (column, row)
+            above[lower] += 1
+            below[higher] += 1
+    return [(1 + over, count - under) for over, under in zip(above, below, strict=True)]
+
+
+def _alone(group: Group, answers: Answers | None) -> Standing:
     """A group that is compared with its own baselines only."""
     if answers is None:
         accuracy = _recorded(group, "probe.test_accuracy")
-        return Standing(group, accuracy, _baseline(group, "untrained"), _baseline(group, "pixels"))
-    parts = [accuracy_interval(each) for each in answers]
-    over = [_over(answers[:1], answers[place : place + 1])[0] for place in (1, 2)]
-    return Standing(group, parts[0], parts[1], parts[2], over[0], over[1])
+        return Standing(group, accuracy, _baseline(group, UNTRAINED), _baseline(group, PIXELS))
+    joint = mean_squares(answers[:1])
+    accuracy, untrained, pixels = (accuracy_interval(each) for each in answers)
+    over_untrained, over_pixels = (
+        _over(kind, [group], group.seeds, answers[None], place, joint)[0]
+        for place, kind in enumerate(BASELINES, start=1)
+    )
+    return Standing(group, accuracy, untrained, pixels, over_untrained, over_pixels)
 
 
 def _recorded(group: Group, path: str) -> Interval:
@@ -251,38 +229,46 @@ def _baseline(group: Group, name: str) -> Interval | None:
 
 
 def _intervals(squares: MeanSquares) -> list[Interval]:
-    variances, freedom = squares.variances()
-    found = []
-    for mean, variance, degrees in zip(squares.means, variances, freedom, strict=True):
-        size = mean * (1 - mean) / variance if variance > 0 else squares.images
-        found.append(Interval(float(mean), *wilson(float(mean), float(size), float(degrees))))
-    return found
-
-
-def _networks(groups: list[Group]) -> list[int]:
-    """Equal numbers for groups that look at the same pretraining."""
-    numbers: dict[str, int] = {}
-    return [numbers.setdefault(group.first.key or group.first.name, len(numbers)) for group in groups]
+    every = squares.of_means()
+    parts = zip(squares.means.tolist(), every.row, every.freedom, every.image, strict=True)
+    return [
+        Interval(mean, *interval(mean, Uncertainty(row, freedom, image), squares.images))
+        for mean, row, freedom, image in parts
+    ]
 
 
 def _over(
-    tables: NDArray[np.bool_], baseline: NDArray[np.bool_], networks: Sequence[int] | None = None
-) -> list[Difference]:
-    """How much each table (R, K, S, n) is above its own baseline, with Holm's correction over the R comparisons."""
-    squares = mean_squares(tables.astype(np.int8) - baseline.astype(np.int8), networks)
-    variances, freedom = squares.variances()
-    halves, p_values = _student(squares.means, variances, freedom)
-    return [_difference(*map(float, each)) for each in zip(squares.means, halves, holm(p_values), strict=True)]
+    kind: str, groups: list[Group], seeds: tuple[int, ...], answers: Answers, place: int, joint: MeanSquares
+) -> list[Statement]:
+    """How much each group is above its own baseline, the ``place``-th of its tables."""
+    gains = answers[:, 0].astype(np.int8) - answers[:, place].astype(np.int8)
+    squares = mean_squares(gains, joint.network, joint.slope)
+    return _statements([kind] * len(groups), [(each,) for each in groups], seeds, squares.means, squares.of_means())
 
 
-def _student(
-    gains: NDArray[np.float64], variances: NDArray[np.float64], freedom: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Half the interval's width, and the two-sided p value; answers that agree throughout do not differ."""
-    errors = np.sqrt(variances)
-    scores = np.divide(np.abs(gains), errors, out=np.zeros_like(gains), where=errors > 0)
-    return stats.t.ppf(0.975, freedom) * errors, 2 * stats.t.sf(scores, freedom)
+def _statements(
+    kinds: Sequence[str],
+    sides: Sequence[tuple[Group, ...]],
+    seeds: tuple[int, ...],
+    gains: NDArray[np.float64],
+    uncertainty: Uncertainty,
+) -> list[Statement]:
+    """One for each gain; they are a family."""
+    halves, p_values = uncertainty.halves(), uncertainty.p_values(gains)
+    low, high = np.maximum(gains - halves, -1), np.minimum(gains + halves, 1)
+    numbers = np.stack([gains, low, high, p_values, holm(p_values)], axis=1).tolist()
+    return [
+        Statement(kind, each, seeds, mean, least, most, p, adjusted, len(gains))
+        for kind, each, (mean, least, most, p, adjusted) in zip(kinds, sides, numbers, strict=True)
+    ]
 
 
-def _difference(gain: float, half: float, p: float) -> Difference:
-    return Difference(gain, max(gain - half, -1.0), min(gain + half, 1.0), p)
+def _adjusted(standings: list[Standing]) -> list[Standing]:
+    """The same, each comparison with a baseline adjusted for all others with that baseline."""
+    for name in ("over_untrained", "over_pixels"):
+        made = [(place, said) for place, each in enumerate(standings) if (said := getattr(each, name)) is not None]
+        adjusted = holm(np.array([said.p for _, said in made]))
+        for (place, said), value in zip(made, adjusted, strict=True):
+            whole = replace(said, adjusted=float(value), family=len(made))
+            standings[place] = replace(standings[place], **{name: whole})
+    return standings

@@ -14,15 +14,19 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from simclr.report import documents
-from simclr.report.answer import MINUS, signed, with_interval
 from simclr.report.groups import Grid, shown
 from simclr.report.records import CellRecord, Findings
-from simclr.report.statistics import Difference, Panel, Standing
+from simclr.report.standing import Panel, Standing, Statement
+from simclr.report.words import MINUS, signed, with_interval
 
-NOTE = (
-    "Accuracy: mean over seeds and label subsets, with a 95 % interval over seeds, labels and test images. Gains are "
-    "paired, over the same subsets and images; n.s.: within noise (Holm, 5 % over the grid). P(best) and ranks: from "
-    "the joint distribution of all means."
+ACCURACY = (
+    "Accuracy: mean over seeds and label subsets, with a 95 % interval over {seeds}labels and {part} images; intervals "
+    "are not adjusted for being many. Gains are paired, over the same subsets and images; n.s.: within noise, once all "
+    "gains over that baseline are taken together (Holm, 5 %)."
+)
+RANKING = (
+    "P(best): the means shrunk towards each other as far as their noise asks for. Rank: what the comparisons between "
+    "cells leave open, all of them taken together (Holm, 5 %)."
 )
 ABSENT = "\u2013"
 MOST_ROWS, GAP = 40, 3
@@ -68,17 +72,27 @@ def build(grid: Grid, panels: Sequence[Panel]) -> Table:
         Column("over untrained", lambda each: _gain(each.over_untrained)),
         Column("over pixels", lambda each: _gain(each.over_pixels)),
     ]
-    if any(len(panel.compared()) > 1 for panel in panels):
+    if any(each.best is not None for each in standings):
         columns.append(Column("P(best)", lambda each: _chance(each.best)))
         columns.append(Column("rank", lambda each: _ranks(each.ranks)))
     columns.append(Column("seeds", lambda each: _count(len(each.group.seeds))))
     columns += [_supervised(name) for name in SUPERVISED if any(_supervised_mean(each, name) for each in standings)]
-    notes = [NOTE]
+    notes = [_reading(panels)]
     if any(documents.reported(each.group) for each in standings):
         columns.append(Column("documents*", lambda each: _name(documents.reported(each.group))))
         notes.append(f"* {documents.footnote(grid.groups)}")
     rows = tuple(tuple(column.field(each) for column in columns) for each in standings)
     return Table(tuple(columns), rows, standings, tuple(notes))
+
+
+def _reading(panels: Sequence[Panel]) -> str:
+    """How the numbers are to be read."""
+    seeds = {len(each.group.seeds) for panel in panels for each in panel.standings}
+    which = {(True, True): "seeds (where there are several), ", (True, False): "seeds, ", (False, True): ""}
+    parts = sorted({panel.first.part for panel in panels})
+    note = ACCURACY.format(seeds=which[max(seeds) > 1, 1 in seeds], part=" or ".join(parts))
+    ranked = any(each.best is not None for panel in panels for each in panel.standings)
+    return f"{note} {RANKING}" if ranked else note
 
 
 def markdown(table: Table) -> str:
@@ -257,10 +271,10 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _gain(difference: Difference | None) -> Field:
+def _gain(difference: Statement | None) -> Field:
     if difference is None:
         return Field(ABSENT, -2.0)
-    return Field(signed(difference).partition(" ")[0] + ("" if difference.real else " n.s."), difference.mean)
+    return Field(signed(difference).partition(" ")[0] + ("" if difference.claimed else " n.s."), difference.mean)
 
 
 def _chance(chance: float | None) -> Field:

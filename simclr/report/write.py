@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from simclr.foundation.files import write_whole
-from simclr.report.answer import Answer, answers
+from simclr.report.answer import as_dictionary
 from simclr.report.groups import group
 from simclr.report.records import Findings, read
 from simclr.report.statistics import panels
 from simclr.report.table import Table, build, cells_csv, latex, markdown
+from simclr.report.words import Answer, answers
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ class Report:
 
 
 def write(root: str | Path) -> Report:
-    """Write ``<root>/report/``: ``index.html``, ``table.md``, ``table.tex``, ``cells.csv`` and the pictures.
+    """Write ``<root>/report/``: the page, ``answer.json``, ``table.md``, ``table.tex``, ``cells.csv`` and the pictures.
 
     Args:
         root: as given to the runs.
@@ -69,6 +71,7 @@ def _write(findings: Findings) -> Report:
         "table.md": _answer_lines(words) + markdown(table),
         "table.tex": latex(table),
         "cells.csv": cells_csv(grid, findings),
+        "answer.json": json.dumps(as_dictionary(compared), indent=1, allow_nan=False) + "\n",
         "index.html": render(words, table, drawn, findings),
     }
     pictures = {

@@ -1,87 +1,66 @@
-"""The words, on results whose truth is known."""
+"""``answer.json`` and ``simclr.answer``: all that is said, for other programs."""
 
 from __future__ import annotations
 
-from simclr.report.answer import Answer, answers
-from simclr.report.groups import group
-from simclr.report.records import read
-from simclr.report.statistics import panels
-from tests.report.constructed import Made, Noise, build, grid
+import json
+import re
+
+import pytest
+
+import simclr
+from tests.report.constructed import build, grid
+
+TRUTH = {("two_relu", "encoder"): 1.6, ("two_relu", "projection"): 0.2, ("none", "encoder"): 0.4}
 
 
-def said(root, cells, noise=None) -> Answer:
-    findings = read(build(root, cells, noise or Noise()))
-    grid_of = group(findings.cells)
-    return answers(grid_of, panels(grid_of.groups), findings)[0]
+def test_it_is_what_the_report_writes(written):
+    root = written.page.parents[1]
+    assert json.loads((root / "report" / "answer.json").read_text()) == simclr.answer(root)
 
 
-def text(answer: Answer) -> str:
-    return " ".join([answer.headline, *answer.sentences])
+def test_it_says_what_was_compared_with_what(tmp_path):
+    (panel,) = simclr.answer(build(tmp_path, grid(TRUTH)))["panels"]
+    assert (panel["data"], panel["part"], panel["label_fraction"], panel["seeds"]) == (
+        "imagenet5", "test", 0.1, [0, 1, 2],
+    )  # fmt: skip
+    kinds = [each["kind"] for each in panel["statements"]]
+    assert {kind: kinds.count(kind) for kind in kinds} == {"layers": 1, "networks": 2, "untrained": 3, "pixels": 3}
+    best = panel["standings"][0]
+    assert best["accuracy"]["ci95"][0] < best["accuracy"]["mean"] < best["accuracy"]["ci95"][1]
+    assert best["ranks"][0] == 1
+    assert sum(each["best"] for each in panel["standings"]) == pytest.approx(1)
+    assert len(best["cells"]) == 3
+    for statement in panel["statements"]:
+        assert len(statement["cells"]) == (2 if statement["kind"] in ("layers", "networks") else 1)
+        assert all(len(side) == 3 for side in statement["cells"])
+        assert statement["ci95"][0] <= statement["difference"] <= statement["ci95"][1]
+        assert statement["claimed"] is (statement["p_adjusted"] < 0.05)
+        assert statement["family"] == 3
 
 
-def test_a_real_difference_is_said_with_its_size(tmp_path):
-    answer = said(tmp_path, grid({("two_relu", "encoder"): 1.4, ("none", "encoder"): 0.4}))
-    assert answer.headline.startswith("two_relu probed at the encoder: 0.7")
-    assert "over the untrained network; +0." in answer.headline
-    assert answer.headline.endswith("over raw pixels.")
-    assert "It is ahead of the other one by more than noise." in answer.sentences
-    assert "two ReLU layers are +0." in text(answer)
-    assert "above no head" in text(answer)
-    assert "within noise" not in text(answer)
+def test_one_seed_makes_no_statement_of_networks(tmp_path):
+    (panel,) = simclr.answer(build(tmp_path, grid(TRUTH, seeds=(0,))))["panels"]
+    assert "networks" not in {each["kind"] for each in panel["statements"]}
+    assert all(each["best"] is None and each["ranks"] is None for each in panel["standings"])
+    assert set(panel["prospects"]) == {"2", "3"}
 
 
-def test_no_difference_is_within_noise(tmp_path):
-    answer = said(tmp_path, grid({("two_relu", "encoder"): 1.2, ("one_relu", "encoder"): 1.2}))
-    heads = next(sentence for sentence in answer.sentences if sentence.startswith("Heads"))
-    assert "the difference between" in heads
-    assert heads.endswith("is within noise.")
-    assert "1 of the 1 others cannot be told from it" in text(answer)
+def test_words_say_no_difference_that_is_not_in_it(written):
+    """Every ``+0.17 [+0.13, +0.21]`` of the sentences, to the digits that it is printed with."""
+    root = written.page.parents[1]
+    said = " ".join(sentence for each in written.answers for sentence in (each.headline, *each.sentences))
+    told = [statement for panel in simclr.answer(root)["panels"] for statement in panel["statements"]]
+    known = set()
+    for each in told:
+        for sign in (1, -1):
+            values = sorted([sign * each["ci95"][0], sign * each["ci95"][1]])
+            for digits in (2, 3):
+                known.add(tuple(round(value, digits) + 0.0 for value in (sign * each["difference"], *values)))
+    printed = re.findall(r"([+\u2212]\d\.\d+) \[([+\u2212]\d\.\d+), ([+\u2212]\d\.\d+)\]", said)
+    assert printed
+    for numbers in printed:
+        assert tuple(float(each.replace("\u2212", "-")) + 0.0 for each in numbers) in known
 
 
-def test_layers_of_a_head_are_compared_with_each_other(tmp_path):
-    truth = {("two_relu", "encoder"): 1.4, ("two_relu", "relu_1"): 1.4, ("two_relu", "projection"): 0.2}
-    answer = said(tmp_path, grid(truth))
-    layers = next(sentence for sentence in answer.sentences if sentence.startswith("Layers, with two ReLU layers"))
-    assert "is within noise" in layers
-    assert "above the projection" in layers
-
-
-def test_one_seed_is_not_taken_for_more(tmp_path):
-    answer = said(tmp_path, grid({("two_relu", "encoder"): 1.4, ("none", "encoder"): 0.4}, seeds=(0,)))
-    assert "as far as one seed can tell" in text(answer)
-    assert "One seed: intervals say what other labels" in text(answer)
-
-
-def test_two_seeds_that_differ_much_decide_nothing(tmp_path):
-    truth = {("two_relu", "encoder"): 1.2, ("none", "encoder"): 1.0}
-    answer = said(tmp_path, grid(truth, seeds=(0, 1)), Noise(seed=0.6))
-    assert "is within noise" in text(answer)
-    assert "Two seeds say little" in text(answer)
-
-
-def test_pretraining_that_did_not_help_is_said_so(tmp_path):
-    cells = [Made("two_relu", "encoder", seed, 0.2, untrained=0.2, pixels=1.4) for seed in (0, 1, 2)]
-    answer = said(tmp_path, cells)
-    assert "the difference from the untrained network (" in answer.headline
-    assert "against raw pixels, which is better." in answer.headline
-
-
-def test_the_order_of_layers_stands_beside_that_of_the_documents(tmp_path):
-    truth = {("two_relu", "encoder"): 1.6, ("two_relu", "relu_2"): 1.0, ("two_relu", "relu_1"): 0.4}
-    assert "the same order as the documents (encoder 0.364 > relu_2 0.324" in text(said(tmp_path / "a", grid(truth)))
-    truth[("two_relu", "relu_1")] = 1.4
-    other = text(said(tmp_path / "b", grid(truth, data="digits")))
-    assert "not the order of the documents" in other
-    assert "on other images" in other
-
-
-def test_other_axes_have_a_sentence_of_their_own(tmp_path):
-    truth = {("two_relu", "encoder"): 1.4}
-    cells = grid(truth, pretrain__temperature=0.2) + grid({("two_relu", "encoder"): 0.4}, pretrain__temperature=1.0)
-    answer = said(tmp_path, cells)
-    assert "with pretrain.temperature=0.2" in answer.headline
-    assert any(sentence.startswith("pretrain.temperature, all else equal: 0.2 is +0.") for sentence in answer.sentences)
-
-
-def test_what_was_left_out_is_said(written):
-    assert "Left out: 1 unfinished, 1 failed, 1 skipped, 2 corrupt, 3 foreign." in text(written.answers[0])
+def test_an_empty_root_says_nothing(tmp_path):
+    assert simclr.answer(tmp_path) == {"schema": 1, "panels": []}

@@ -1,0 +1,121 @@
+"""What a report can say: how sure an accuracy is, what is above what, and which groups may be compared at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from simclr.report.groups import Group
+
+SIGNIFICANT = 0.05
+NETWORKS, LAYERS, UNTRAINED, PIXELS = "networks", "layers", "untrained", "pixels"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number and where it may lie, with 95 % confidence."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Statement:
+    """How much one accuracy is above another on the same label subsets and images.
+
+    Attributes:
+        kind: what is compared: ``networks`` (of different pretrainings), ``layers`` of the same ones, or a cell with
+            what it would be without pretraining, ``untrained`` or ``pixels``.
+        sides: two groups, or the one that is compared with its baseline.
+        seeds: those of each side; where there is but one, it is said of that network alone.
+        mean, low, high: the difference and its 95 % interval, which is not adjusted for other comparisons.
+        p, adjusted: its p value before and after Holm's correction.
+        family: over how many comparisons that was.
+    """
+
+    kind: str
+    sides: tuple[Group, ...]
+    seeds: tuple[int, ...]
+    mean: float
+    low: float
+    high: float
+    p: float
+    adjusted: float = 1.0
+    family: int = 1
+
+    @property
+    def claimed(self) -> bool:
+        return self.adjusted < SIGNIFICANT
+
+    def turned(self) -> Statement:
+        """The same, said of the other side."""
+        return replace(self, sides=self.sides[::-1], mean=-self.mean, low=-self.high, high=-self.low)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a group reached, and where that puts it in its panel.
+
+    Attributes:
+        group: the cells.
+        accuracy, untrained, pixels: its own, and those of its baselines.
+        over_untrained, over_pixels: how much it is above them.
+        best: the probability of being the best of the panel; None where that cannot be said.
+        ranks: between which it lies, 1 being the best; None likewise.
+    """
+
+    group: Group
+    accuracy: Interval
+    untrained: Interval | None = None
+    pixels: Interval | None = None
+    over_untrained: Statement | None = None
+    over_pixels: Statement | None = None
+    best: float | None = None
+    ranks: tuple[int, int] | None = None
+
+    def over_baselines(self) -> Iterator[Statement]:
+        yield from (each for each in (self.over_untrained, self.over_pixels) if each is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Groups that answered the same questions, the best first; those that lack a seed of the others come last.
+
+    Attributes:
+        standings: one per group.
+        seeds: those of the groups that are compared.
+        compared: how many are, from the first on; the others have an interval of their own, and no rank.
+        pairs: the comparisons between two of them, by their places.
+        prospects: with one seed, the difference between networks that so many would just tell from noise.
+    """
+
+    standings: tuple[Standing, ...]
+    seeds: tuple[int, ...] = ()
+    compared: int = 0
+    pairs: dict[tuple[int, int], Statement] = field(default_factory=dict)
+    prospects: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def first(self) -> Group:
+        return self.standings[0].group
+
+    def statements(self) -> Iterator[Statement]:
+        """All that is said: of two cells, then of each and its baselines."""
+        yield from self.pairs.values()
+        for standing in self.standings:
+            yield from standing.over_baselines()
+
+    def difference(self, first: Standing, second: Standing) -> Statement | None:
+        """How much the first is above the second; None where they are not compared."""
+        place = {id(each): position for position, each in enumerate(self.standings)}
+        at = place[id(first)], place[id(second)]
+        if at in self.pairs:
+            return self.pairs[at]
+        other = self.pairs.get(at[::-1])
+        return None if other is None else other.turned()
+
+    def tied(self) -> list[Standing]:
+        """Those that are compared with the best one and not claimed to be below it."""
+        others = enumerate(self.standings[1 : self.compared], start=1)
+        return [each for place, each in others if (0, place) in self.pairs and not self.pairs[0, place].claimed]
