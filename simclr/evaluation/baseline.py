@@ -98,10 +98,10 @@ def supervised_baseline(
         **_protocol(config, images, subsets),
         "network": _network(config, layer),
         "encoder": asdict(config.encoder),
-        "augment": asdict(labelled_augment(config)),
+        "augment": asdict(labelled_augment(config.augment)),
         "side": config.pretrain.side,
         "size": int(config.pretrain.sizes[-1][0]),
-        "view": str(probed_view(config)),
+        "view": str(probed_view(config.probe, config.augment)),
         "precision": resolve_precision(config.pretrain.precision),
         "training": {key: value for key, _, value in settings(config) if key in LABELLED_TRAINING},
     }
@@ -120,7 +120,7 @@ def _protocol(config: Config, images: Images, subsets: Sequence[Positions]) -> d
 
 def _network(config: Config, layer: str) -> list[tuple[str, int]]:
     """What stands between the encoder's stages and the classifier; for a stage, that stage."""
-    on_the_way = list(reversed(head_layers(config)))
+    on_the_way = list(reversed(head_layers(config.encoder, config.head)))
     names = [each.name for each in on_the_way]
     if layer not in names:
         return [(layer, 0)]

@@ -82,7 +82,7 @@ class FineTuning:
             assign_by_name(network, weights)
         self._model = classifier(representation(network, layer), len(images.classes))
         dtype = network.get_layer("backbone").compute_dtype
-        size, augment, seed = int(config.pretrain.sizes[-1][0]), labelled_augment(config), config.seed
+        size, augment, seed = int(config.pretrain.sizes[-1][0]), labelled_augment(config.augment), config.seed
         self._model.views = lambda step, lines, aspect: labelled_views(augment, lines, aspect, size, seed, step, dtype)
         optimizer = FusedAdamW(0.0, weight_decay=float(config.probe.weight_decay))
         optimizer.exclude_from_weight_decay(var_names=[NOT_KERNELS])
@@ -94,7 +94,7 @@ class FineTuning:
         self._beginning = [(each, each.numpy()) for each in (*self._model.variables, *optimizer.variables)]
         standardised = self._model.get_layer("standardised")
         read = {"features": standardised.input, "logits": self._model.output}
-        self._eye = eye(keras.Model(self._model.input, read), probed_view(config))
+        self._eye = eye(keras.Model(self._model.input, read), probed_view(config.probe, config.augment))
         self._probes: dict[bytes, LinearClassifier] = {}
 
     def __call__(self, subset: Positions) -> Fitted:

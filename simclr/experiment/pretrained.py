@@ -47,7 +47,7 @@ def obtain(
         The pretraining, the features, and whether the weights were there already; None where another process is at it
         and ``wait`` is False.
     """
-    root, view = cell.config.root, probed_view(cell.config)
+    root, view = cell.config.root, probed_view(cell.config.probe, cell.config.augment)
     made_here = False
     crew = Crew(cell.config.pretrain)
 
@@ -175,7 +175,7 @@ def _pretrain(
         callbacks.EpochFacts(settings.batch_size),
     ]
     if settings.monitor_epochs:
-        centre = probes_centre(config)
+        centre = probes_centre(config.probe, config.augment)
         watching.append(NeighbourMonitor(images.train, settings.monitor_epochs, settings.epochs, centre, config.seed))
     watching += [
         callbacks.HistoryFile(place / store.HISTORY, before),
@@ -224,8 +224,9 @@ def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim:
     from simclr.evaluation.representation import alignment
     from simclr.model.network import assign_by_name, build_network, representations, variables_by_name
 
-    config, view = cell.config, probed_view(cell.config)
-    layers = [layer.name for layer in (*head_layers(config), *stage_layers(config))]
+    config = cell.config
+    view = probed_view(config.probe, config.augment)
+    layers = [layer.name for layer in (*head_layers(config.encoder, config.head), *stage_layers(config.encoder))]
     network = store.network(pretraining)
     look = features.eye(representations(network, layers), view)
 

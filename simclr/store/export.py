@@ -39,7 +39,7 @@ def export(pretraining: Pretraining, root: str | Path, target: Path, layer: str 
         OSError: it cannot be written.
     """
     config = recipe(pretraining.folder)
-    names = [each.name for each in (*head_layers(config), *stage_layers(config))]
+    names = [each.name for each in (*head_layers(config.encoder, config.head), *stage_layers(config.encoder))]
     if layer not in names:
         raise InvalidInput(f"--layer {layer}: this network has {', '.join(names)}.{suggestion(layer, names)}")
     if target.exists() and any(target.iterdir()):
@@ -74,7 +74,7 @@ def _with_keras_layers(config: Any) -> Any:
 
 
 def _card(pretraining: Pretraining, root: str | Path, config: Config, layer: str) -> str:
-    facts, view = pretraining.manifest, probed_view(config)
+    facts, view = pretraining.manifest, probed_view(config.probe, config.augment)
     channels = {1: "grey", 3: "RGB"}.get(int(facts["channels"]), str(facts["channels"]))
     seen = "the largest centred square" if view.centre else "the whole image, squashed to a square"
     mirror = " The accuracies are of features averaged over the image and its mirror image." if view.mirror else ""
