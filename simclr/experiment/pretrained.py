@@ -128,7 +128,7 @@ def take_part(cell: Cell, images: Images) -> bool:
         callbacks.StopOnCollapse(settings.collapse_epochs, settings.batch_size, before),
     ]
     log.info("pretraining %s: %s, along with its chief", cell.key, cell.name)
-    pretrain(config, images.train, precision, watching, Saving(word.start))
+    pretrain(config.recipe, images.train, precision, watching, Saving(word.start))
     return True
 
 
@@ -187,7 +187,7 @@ def _pretrain(
     saving = Saving(start, save, settings.checkpoint_epochs, settings.checkpoint_minutes)
     crew.begin(Word(cell.key, start))
     try:
-        pretrained = pretrain(config, images.train, precision, watching, saving)
+        pretrained = pretrain(config.recipe, images.train, precision, watching, saving)
     finally:
         bar.close()
     claim.check()

@@ -135,7 +135,7 @@ def test_a_pretrained_network_needs_fewer_steps_than_one_at_its_first_weights(co
         "probe.folds=2",
     )
     digits = data.load(config.data, tmp_path)
-    weights = variables_by_name(pretrain(config, digits.train, "float32").network)
+    weights = variables_by_name(pretrain(config.recipe, digits.train, "float32").network)
     (subset,) = stratified_subsets(digits.train.labels, 0.1, 1, seed=0)
     pretrained, first = (FineTuning(config, digits, "encoder", each)(subset) for each in (weights, None))
     assert accuracy(pretrained, digits) > accuracy(first, digits) + 0.05
