@@ -319,7 +319,7 @@ def test_a_network_is_fine_tuned_to_the_same_answers(
     quick = ("probe.epochs=2", "probe.folds=2", "probe.batch_size=4", "probe.learning_rates=[0.01]")
     config = composed(*TINY, "probe=finetune", *quick, "data.cache_gib=0", f"data.root={photographs.root}")
     subset = np.arange(0, 34, 2)
-    one, other = (FineTuning(config, images, "encoder", None) for images in (kept, streamed))
+    one, other = (FineTuning(config.recipe, config.probe, images, "encoder", None) for images in (kept, streamed))
     found, expected = other(subset), one(subset)
     same(found.train, expected.train)
     same(found.test, expected.test)

@@ -43,7 +43,7 @@ def built(composed):
 
     def build(images, *overrides, weights=None):
         config = composed(*QUICK, *overrides)
-        return FineTuning(config, images, config.probe.layer, weights)
+        return FineTuning(config.recipe, config.probe, images, config.probe.layer, weights)
 
     return build
 
@@ -137,7 +137,9 @@ def test_a_pretrained_network_needs_fewer_steps_than_one_at_its_first_weights(co
     digits = data.load(config.data, tmp_path)
     weights = variables_by_name(pretrain(config.recipe, digits.train, "float32").network)
     (subset,) = stratified_subsets(digits.train.labels, 0.1, 1, seed=0)
-    pretrained, first = (FineTuning(config, digits, "encoder", each)(subset) for each in (weights, None))
+    pretrained, first = (
+        FineTuning(config.recipe, config.probe, digits, "encoder", each)(subset) for each in (weights, None)
+    )
     assert accuracy(pretrained, digits) > accuracy(first, digits) + 0.05
 
 
