@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from simclr.config.augment import AugmentConfig
@@ -105,6 +105,24 @@ def probed_layer(config: Config) -> Layer:
         f"encoder={config.encoder.name} the stages stage_1 to stage_{len(config.encoder.widths)}."
         f"{suggestion(str(given), names)}"
     )
+
+
+def coordinates(config: Config) -> dict[str, Any]:
+    """What a record says of where in a grid its cell is; of a layer that is not there, what was asked for."""
+    given = config.probe.layer
+    try:
+        layer = asdict(probed_layer(config))
+    except ImpossibleCell:
+        layer = {"index": given if isinstance(given, int) else None, "name": str(given), "width": None}
+    return {
+        "data": config.data.name,
+        "encoder": config.encoder.name,
+        "head": config.head.name,
+        "probe": config.probe.name,
+        "layer": layer,
+        "seed": config.seed,
+        "label_fraction": config.probe.label_fraction,
+    }
 
 
 def probes_mirror(probe: ProbeConfig, augment: AugmentConfig) -> bool:

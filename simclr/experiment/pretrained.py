@@ -8,10 +8,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
 from simclr import store
 from simclr.config.cell import Cell, head_layers, pretraining_identity, probed_view, probes_centre, stage_layers
+from simclr.config.validation import as_yaml
 from simclr.experiment.session import Session
 from simclr.foundation import machine
 from simclr.foundation.files import Damaged, now, write_whole
@@ -183,7 +182,7 @@ def _pretrain(
         callbacks.ShowHistory(session.watchers, before),
         bar,
     ]
-    write_whole(place / store.CONFIG, OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
+    write_whole(place / store.CONFIG, as_yaml(config).encode())
     saving = Saving(start, save, settings.checkpoint_epochs, settings.checkpoint_minutes)
     crew.begin(Word(cell.key, start))
     try:
