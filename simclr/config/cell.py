@@ -14,7 +14,7 @@ from typing import Any
 
 from simclr.config.augment import AugmentConfig
 from simclr.config.schema import LABELLED_TRAINING, Config, EncoderConfig, HeadConfig, ProbeConfig
-from simclr.config.setting import Decides, decisive
+from simclr.config.setting import Decides, decisive, settings
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.foundation.machine import resolve_precision
 
@@ -64,6 +64,19 @@ class Cell:
     digest: str
     key: str
     name: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was configured and what names the cell, under dotted keys."""
+        return {
+            **configured(self.config),
+            "cell": self.name,
+            "pretraining.key": self.key,
+            "data.digest": self.digest,
+            "layer.name": self.layer.name,
+            "layer.index": self.layer.index,
+            "layer.width": self.layer.width,
+        }
 
 
 def head_layers(encoder: EncoderConfig, head: HeadConfig) -> list[Layer]:
@@ -123,6 +136,11 @@ def coordinates(config: Config) -> dict[str, Any]:
         "seed": config.seed,
         "label_fraction": config.probe.label_fraction,
     }
+
+
+def configured(config: Config) -> dict[str, Any]:
+    """Every setting under its dotted key, but for those that say only where and how a run is kept."""
+    return {key: value for key, _, value in settings(config) if key != "root" and not key.startswith("tracking.")}
 
 
 def probes_mirror(probe: ProbeConfig, augment: AugmentConfig) -> bool:

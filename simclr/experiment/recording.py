@@ -7,7 +7,7 @@ from typing import Any
 
 from simclr import data, tracking
 from simclr.config import Config
-from simclr.config.cell import ImpossibleCell, coordinates, describe, skipped_name
+from simclr.config.cell import ImpossibleCell, configured, coordinates, describe, skipped_name
 from simclr.config.validation import as_yaml
 from simclr.experiment.checks import cache_folder
 from simclr.experiment.session import Session
@@ -25,7 +25,7 @@ def skip(config: Config, reason: ImpossibleCell | str, *, track: bool = False) -
     digest = _digest(config)
     name = skipped_name(config, digest)
     if track:
-        tracking.skip(config, name, one_line(str(reason)))
+        tracking.skip(config.tracking, config.root, {**configured(config), "cell": name}, one_line(str(reason)))
     return _record_unmeasured(config, name, "skipped", str(reason))
 
 
