@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -188,30 +187,24 @@ class Tracker:
         run, name = self._connection.run, artifacts.pretraining_name(key)
         if run is None or not self.online:
             return False
+        ask = partial(self._connection.ask, f"fetch {name}")
         try:
             into.parent.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(dir=into.parent, prefix=f".{into.name}."))
+            with TemporaryDirectory(dir=into.parent, prefix=f".{into.name}.", ignore_cleanup_errors=True) as folder:
+                draft = Path(folder)
+                artifact = ask(lambda: artifacts.use(run, self._connection.artifact_path(name)))
+                found = artifact and ask(
+                    lambda: artifacts.download(artifact, draft), progress=lambda: artifacts.bytes_in(draft)
+                )
+                if not found:
+                    return False
+                into.mkdir(parents=True, exist_ok=True)
+                for file in sorted(found, key=lambda name: name == MANIFEST):  # last, as it makes the others count
+                    (draft / file).replace(into / file)
+                return True
         except OSError as error:
             log.warning("W&B: the pretraining %s cannot be put in place (%s)", key, one_line(error))
             return False
-        try:
-            artifact = self._connection.ask(
-                f"fetch {name}", lambda: artifacts.use(run, self._connection.artifact_path(name))
-            )
-            found = artifact and self._connection.ask(
-                f"fetch {name}", lambda: artifacts.download(artifact, draft), progress=lambda: artifacts.bytes_in(draft)
-            )
-            if not found:
-                return False
-            into.mkdir(parents=True, exist_ok=True)
-            for file in sorted(found, key=lambda name: name == MANIFEST):  # last, as it makes the others count
-                (draft / file).replace(into / file)
-            return True
-        except OSError as error:
-            log.warning("W&B: the pretraining %s cannot be put in place (%s)", key, one_line(error))
-            return False
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
 
     def sweep(self) -> dict[str, Any] | None:
         """The configuration of the sweep that this process's agent works on, as its file has it."""
