@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -25,6 +27,19 @@ def test_no_files_import_each_other_in_a_circle_be_it_late_or_for_types():
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     assert sum(map(len, imports.values())) > 300, "the graph of this package"
     TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
+
+
+def test_a_whole_configuration_is_for_the_upper_rooms_and_the_identity_of_cells():
+    takers = {
+        f"{path.parent.name}.{path.stem}.{function.name}"
+        for path in (REPOSITORY / "simclr").glob("*/*.py")
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for argument in (*function.args.args, *function.args.kwonlyargs)
+        if argument.annotation and "Config" in re.findall(r"\w+", ast.unparse(argument.annotation))
+    }
+    below = {name for name in takers if name.partition(".")[0] not in ("command", "grid", "experiment", "config")}
+    assert below == {"store.explain.explain"}, "says which cell a configuration means"
 
 
 @pytest.mark.parametrize("name", ["answer", "load_network", "load_results", "nt_xent", "run"])

@@ -17,6 +17,7 @@ from simclr.config.schema import (
     OptimizerConfig,
     PretrainConfig,
     ProbeConfig,
+    Recipe,
     TrackingConfig,
 )
 from simclr.config.setting import Decides, Range, decisive, options, settings
@@ -33,6 +34,7 @@ __all__ = [
     "PretrainConfig",
     "ProbeConfig",
     "Range",
+    "Recipe",
     "TrackingConfig",
     "decisive",
     "options",

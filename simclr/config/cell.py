@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from simclr.config.augment import AugmentConfig
-from simclr.config.schema import LABELLED_TRAINING, Config
-from simclr.config.setting import Decides, decisive
+from simclr.config.schema import LABELLED_TRAINING, Config, EncoderConfig, HeadConfig, ProbeConfig
+from simclr.config.setting import Decides, decisive, settings
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.foundation.machine import resolve_precision
 
@@ -65,26 +65,38 @@ class Cell:
     key: str
     name: str
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was configured and what names the cell, under dotted keys."""
+        return {
+            **configured(self.config),
+            "cell": self.name,
+            "pretraining.key": self.key,
+            "data.digest": self.digest,
+            "layer.name": self.layer.name,
+            "layer.index": self.layer.index,
+            "layer.width": self.layer.width,
+        }
 
-def head_layers(config: Config) -> list[Layer]:
+
+def head_layers(encoder: EncoderConfig, head: HeadConfig) -> list[Layer]:
     """The layers from the projection (-1) back to the pooled encoder, as ``model.layers`` has them.
 
-    >>> from simclr.config.schema import EncoderConfig, HeadConfig
-    >>> config = Config(encoder=EncoderConfig(widths=[2048]), head=HeadConfig(name="one_relu"))
-    >>> [(layer.index, layer.name, layer.width) for layer in head_layers(config)]
+    >>> layers = head_layers(EncoderConfig(widths=[2048]), HeadConfig(name="one_relu"))
+    >>> [(layer.index, layer.name, layer.width) for layer in layers]
     [(-1, 'projection', 50), (-2, 'relu_1', 256), (-3, 'dense_1', 256), (-4, 'encoder', 2048)]
     """
-    forward = [("encoder", config.encoder.widths[-1])]
-    for number, width in enumerate(config.head.hidden[: RELU_LAYERS[config.head.name]], start=1):
+    forward = [("encoder", encoder.widths[-1])]
+    for number, width in enumerate(head.hidden[: RELU_LAYERS[head.name]], start=1):
         forward += [(f"dense_{number}", width), (f"relu_{number}", width)]
-    if config.head.name != "none":
-        forward.append(("projection", config.head.output))
+    if head.name != "none":
+        forward.append(("projection", head.output))
     return [Layer(-position, name, width) for position, (name, width) in enumerate(reversed(forward), start=1)]
 
 
-def stage_layers(config: Config) -> list[Layer]:
+def stage_layers(encoder: EncoderConfig) -> list[Layer]:
     """The encoder's stages, each averaged over its positions; they are inside the encoder and have no index."""
-    return [Layer(None, f"stage_{number}", width) for number, width in enumerate(config.encoder.widths, start=1)]
+    return [Layer(None, f"stage_{number}", width) for number, width in enumerate(encoder.widths, start=1)]
 
 
 def probed_layer(config: Config) -> Layer:
@@ -94,8 +106,8 @@ def probed_layer(config: Config) -> Layer:
         ImpossibleCell: this head has no such layer, or this encoder no such stage.
     """
     given = config.probe.layer
-    of_head = head_layers(config)
-    known = of_head + stage_layers(config)
+    of_head = head_layers(config.encoder, config.head)
+    known = of_head + stage_layers(config.encoder)
     for layer in known:
         if given in (layer.index, layer.name):
             return layer
@@ -108,25 +120,48 @@ def probed_layer(config: Config) -> Layer:
     )
 
 
-def probes_mirror(config: Config) -> bool:
+def coordinates(config: Config) -> dict[str, Any]:
+    """What a record says of where in a grid its cell is; of a layer that is not there, what was asked for."""
+    given = config.probe.layer
+    try:
+        layer = asdict(probed_layer(config))
+    except ImpossibleCell:
+        layer = {"index": given if isinstance(given, int) else None, "name": str(given), "width": None}
+    return {
+        "data": config.data.name,
+        "encoder": config.encoder.name,
+        "head": config.head.name,
+        "probe": config.probe.name,
+        "layer": layer,
+        "seed": config.seed,
+        "label_fraction": config.probe.label_fraction,
+    }
+
+
+def configured(config: Config) -> dict[str, Any]:
+    """Every setting under its dotted key, but for those that say only where and how a run is kept."""
+    return {key: value for key, _, value in settings(config) if key != "root" and not key.startswith("tracking.")}
+
+
+def probes_mirror(probe: ProbeConfig, augment: AugmentConfig) -> bool:
     """Whether features are averaged over an image and its mirror image; ``auto``: where the augmentation flips."""
-    return config.augment.flip > 0 if config.probe.flip == "auto" else config.probe.flip == "true"
+    return augment.flip > 0 if probe.flip == "auto" else probe.flip == "true"
 
 
-def probes_centre(config: Config) -> bool:
+def probes_centre(probe: ProbeConfig, augment: AugmentConfig) -> bool:
     """Whether the probe sees the largest centred square of an image; ``auto``: where the augmentation crops."""
-    return config.augment.crop_area[0] < 1 if config.probe.crop == "auto" else config.probe.crop == "centre"
+    return augment.crop_area[0] < 1 if probe.crop == "auto" else probe.crop == "centre"
 
 
-def probed_view(config: Config) -> View:
-    """How the frozen network looks at an image before ``config``'s probe sees what it makes of it."""
-    return View(config.probe.image_size, probes_mirror(config), probes_centre(config))
+def probed_view(probe: ProbeConfig, augment: AugmentConfig) -> View:
+    """How the frozen network looks at an image before the probe sees what it makes of it."""
+    return View(probe.image_size, probes_mirror(probe, augment), probes_centre(probe, augment))
 
 
-def labelled_augment(config: Config) -> AugmentConfig:
+def labelled_augment(augment: AugmentConfig) -> AugmentConfig:
     """How an image varies while a network is trained with its label: the views' geometry, without colour and noise."""
     geometry = ("crop_area", "crop_aspect", "flip", "rotation", "scale", "shear", "shift")
-    return AugmentConfig(name="labelled", **{name: getattr(config.augment, name) for name in geometry})
+    return AugmentConfig(name="labelled", **{name: getattr(augment, name) for name in geometry})
 
 
 def pretraining_identity(config: Config, digest: str) -> dict[str, Any]:
@@ -157,8 +192,8 @@ def cell_identity(config: Config, digest: str) -> dict[str, Any]:
         identity["probe.layer"] = probed_layer(config).name
     except ImpossibleCell:
         identity["probe.layer"] = config.probe.layer
-    identity["probe.flip"] = probes_mirror(config)
-    identity["probe.crop"] = probes_centre(config)
+    identity["probe.flip"] = probes_mirror(config.probe, config.augment)
+    identity["probe.crop"] = probes_centre(config.probe, config.augment)
     if config.probe.name != "finetune":
         identity = {key: value for key, value in identity.items() if key not in LABELLED_TRAINING}
     return {"pretraining": fingerprint(pretraining_identity(config, digest))[:16], **identity}

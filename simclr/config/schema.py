@@ -148,6 +148,18 @@ class PretrainConfig:
         return max(int(size) for size, _ in self.sizes)
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is made: the sections that a training of it reads, whatever is asked of the network afterwards."""
+
+    encoder: EncoderConfig
+    head: HeadConfig
+    augment: AugmentConfig
+    optimizer: OptimizerConfig
+    pretrain: PretrainConfig
+    seed: int
+
+
 @dataclass
 class ProbeConfig:
     """The measurement: which representation, seen at which size, by which classifier, with how many labels."""
@@ -245,6 +257,11 @@ class Config:
     """Set by a grid for its jobs, never by hand."""
     root: str = setting("runs", NOTHING)
     """Everything is written below it. `~` is the home directory."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the cell's network is made."""
+        return Recipe(self.encoder, self.head, self.augment, self.optimizer, self.pretrain, self.seed)
 
 
 ConfigStore.instance().store(name="schema", node=Config)

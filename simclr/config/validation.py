@@ -46,6 +46,11 @@ def typed(config: DictConfig) -> Config:
     return made
 
 
+def as_yaml(config: Config) -> str:
+    """The configuration as a file keeps it, of which :func:`resolve` makes the same objects again."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
 def validate(config: Config) -> None:
     """Every range of the schema, then the rules that tie settings together.
 

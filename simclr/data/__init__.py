@@ -14,7 +14,7 @@ from simclr.data.content import digest
 from simclr.data.images import AnySplit, Images, ImageSplit, load
 from simclr.data.listing import Catalogue, Split
 from simclr.data.sources import catalogue, reference
-from simclr.data.stream import Chunk, StreamedSplit, gib
+from simclr.data.stream import Chunk, StreamedSplit
 
 __all__ = [
     "AnySplit",
@@ -26,7 +26,6 @@ __all__ = [
     "StreamedSplit",
     "catalogue",
     "digest",
-    "gib",
     "load",
     "reference",
 ]

@@ -135,17 +135,20 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
     if decoded_gib > config.cache_gib:
         limit = f"data.cache_gib={config.cache_gib:g}"
         report(f"{found.root}: images are decoded as they are used: {decoded_gib:.2g} GiB of pixels exceed {limit}")
-        return _streamed(found, content, config.image_size, cache)
+        return _streamed(found, content, config, cache)
     arrays = decoded(found, content, config.image_size, cache, report)
     train = ImageSplit(arrays.train_pixels, found.train.labels, arrays.train_aspect, found.train.paths)
     test = ImageSplit(arrays.test_pixels, found.test.labels, arrays.test_aspect, found.test.paths)
     return Images(found.classes, content, train, test, found.ignored)
 
 
-def _streamed(found: Catalogue, content: str, side: int, cache: Path) -> Images:
+def _streamed(found: Catalogue, content: str, config: DataConfig, cache: Path) -> Images:
     assert found.root is not None
     quiet_for_good()
-    train, test = (StreamedSplit(found.root, side, each.labels, each.paths) for each in (found.train, found.test))
+    train, test = (
+        StreamedSplit(found.root, config.image_size, each.labels, each.paths, config.cache_gib)
+        for each in (found.train, found.test)
+    )
     return Images(found.classes, content, train, test, found.ignored, (found, cache))
 
 

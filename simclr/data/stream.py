@@ -28,12 +28,14 @@ class StreamedSplit:
         side: S, the side in pixels at which images are kept.
         labels: (N,) int32, indices into the class names.
         paths: N paths.
+        cache_gib: what decoded pixels may take where they are kept.
     """
 
     root: Path
     side: int
     labels: NDArray[np.int32]
     paths: tuple[str, ...]
+    cache_gib: float
 
     channels: ClassVar[int] = 3
 
@@ -62,6 +64,10 @@ class StreamedSplit:
             RunFailed: a file cannot be decoded.
         """
         return next(self.chunks(len(positions), positions))
+
+    def may_keep(self, count: int) -> bool:
+        """Whether the decoded pixels of so many of the images may be kept, as those of all may not."""
+        return gib(count, self.side) <= self.cache_gib
 
 
 def gib(count: int, side: int) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from simclr.config import LABELLED_TRAINING, Config, settings
+from simclr.config import LABELLED_TRAINING, EncoderConfig, HeadConfig, ProbeConfig, Recipe
 from simclr.config.cell import fingerprint, head_layers, labelled_augment, probed_view
 from simclr.data import AnySplit, Images
 from simclr.data.labels import Positions
@@ -31,16 +31,20 @@ VERSION = 2
 """Counts changes in what the baselines mean: under another number they are measured again."""
 
 
-def pixel_baseline(config: Config, images: Images, subsets: Sequence[Positions], report: Report) -> Evaluation:
+def pixel_baseline(
+    root: str, probe: ProbeConfig, images: Images, subsets: Sequence[Positions], seed: int, report: Report
+) -> Evaluation:
     """Logistic regression on raw pixels: measured once for a data set and label protocol, kept in ``<root>/baselines``.
 
     Args:
-        config: says where, and how the probe chooses its strength.
+        root: everything is kept below it.
+        probe: says which strengths it chooses from.
         images: the data.
         subsets: positions of the labelled images, one array per draw.
+        seed: of the experiment.
         report: takes what there is to say.
     """
-    strengths = tuple(config.probe.strengths)
+    strengths = tuple(probe.strengths)
 
     def measure(_: Path, __: Claim) -> Evaluation:
         # Of a large set most images are in no subset, and need not be looked at.
@@ -48,14 +52,20 @@ def pixel_baseline(config: Config, images: Images, subsets: Sequence[Positions],
         train = (pixel_features(images.train, labelled), images.train.labels[labelled])
         test = (pixel_features(images.test), images.test.labels)
         chosen = [np.searchsorted(labelled, subset) for subset in subsets]
-        return evaluate(LogisticRegression(strengths), train, test, chosen, config.seed)
+        return evaluate(LogisticRegression(strengths), train, test, chosen, seed)
 
-    identity = {"baseline": "pixels", **_protocol(config, images, subsets), "strengths": strengths}
-    return _once(config.root, "the raw-pixel baseline", identity, measure, report)
+    identity = {"baseline": "pixels", **_protocol(images, subsets, seed), "strengths": strengths}
+    return _once(root, "the raw-pixel baseline", identity, measure, report)
 
 
 def supervised_baseline(
-    config: Config, images: Images, layer: str, subsets: Sequence[Positions], report: Report
+    root: str,
+    recipe: Recipe,
+    probe: ProbeConfig,
+    images: Images,
+    layer: str,
+    subsets: Sequence[Positions],
+    report: Report,
 ) -> Evaluation:
     """The cell's network trained from its first weights with the labels of each subset, a classifier on ``layer``.
 
@@ -64,7 +74,9 @@ def supervised_baseline(
     finished subset is kept, so that a measurement that is stopped goes on with the next one.
 
     Args:
-        config: says where, which network, and how to train.
+        root: everything is kept below it.
+        recipe: the network, augmentation and seed.
+        probe: how to train.
         images: the data.
         layer: the representation that the classifier takes; the network ends there.
         subsets: positions of the labelled images, one array per draw.
@@ -82,8 +94,8 @@ def supervised_baseline(
                     from simclr.evaluation.finetune import FineTuning
                     from simclr.training.runtime import start_tensorflow
 
-                    start_tensorflow(config.pretrain.threads, xla=config.pretrain.xla)
-                    procedure = FineTuning(config, images, layer, None)
+                    start_tensorflow(recipe.pretrain.threads, xla=recipe.pretrain.xla)
+                    procedure = FineTuning(recipe, probe, images, layer, None)
                 report(f"{what}, {len(subset)} labels: subset {number + 1} of {len(subsets)}")
                 claim.tell(subset=number + 1, subsets=len(subsets))
                 fit = procedure(subset)
@@ -92,35 +104,35 @@ def supervised_baseline(
             fits.append(fit)
         return judged(fits, images.train.labels, images.test.labels, subsets)
 
-    what = f"{config.encoder.name} trained to {layer} with labels alone"
+    what = f"{recipe.encoder.name} trained to {layer} with labels alone"
     identity = {
         "baseline": "supervised",
-        **_protocol(config, images, subsets),
-        "network": _network(config, layer),
-        "encoder": asdict(config.encoder),
-        "augment": asdict(labelled_augment(config)),
-        "side": config.pretrain.side,
-        "size": int(config.pretrain.sizes[-1][0]),
-        "view": str(probed_view(config)),
-        "precision": resolve_precision(config.pretrain.precision),
-        "training": {key: value for key, _, value in settings(config) if key in LABELLED_TRAINING},
+        **_protocol(images, subsets, recipe.seed),
+        "network": _network(recipe.encoder, recipe.head, layer),
+        "encoder": asdict(recipe.encoder),
+        "augment": asdict(labelled_augment(recipe.augment)),
+        "side": recipe.pretrain.side,
+        "size": int(recipe.pretrain.sizes[-1][0]),
+        "view": str(probed_view(probe, recipe.augment)),
+        "precision": resolve_precision(recipe.pretrain.precision),
+        "training": {key: getattr(probe, key.removeprefix("probe.")) for key in LABELLED_TRAINING},
     }
-    return _once(config.root, what, identity, measure, report)
+    return _once(root, what, identity, measure, report)
 
 
-def _protocol(config: Config, images: Images, subsets: Sequence[Positions]) -> dict[str, Any]:
+def _protocol(images: Images, subsets: Sequence[Positions], seed: int) -> dict[str, Any]:
     return {
         "version": VERSION,
         "data": images.digest,
-        "image_size": config.data.image_size,
+        "image_size": images.train.side,
         "subsets": [subset.tolist() for subset in subsets],
-        "seed": config.seed,
+        "seed": seed,
     }
 
 
-def _network(config: Config, layer: str) -> list[tuple[str, int]]:
+def _network(encoder: EncoderConfig, head: HeadConfig, layer: str) -> list[tuple[str, int]]:
     """What stands between the encoder's stages and the classifier; for a stage, that stage."""
-    on_the_way = list(reversed(head_layers(config)))
+    on_the_way = list(reversed(head_layers(encoder, head)))
     names = [each.name for each in on_the_way]
     if layer not in names:
         return [(layer, 0)]

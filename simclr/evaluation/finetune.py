@@ -25,9 +25,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from simclr.config import Config
+from simclr.config import ProbeConfig, Recipe
 from simclr.config.cell import labelled_augment, probed_view
-from simclr.data import AnySplit, Images, StreamedSplit, gib
+from simclr.data import AnySplit, Images, StreamedSplit
 from simclr.data.labels import Positions, stratified_folds
 from simclr.evaluation.features import eye
 from simclr.evaluation.judgement import Fitted
@@ -55,46 +55,53 @@ class FineTuning:
     It is built once for many subsets: every training runs the same compiled step.
     """
 
-    def __init__(self, config: Config, images: Images, layer: str, weights: dict[str, NDArray[Any]] | None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        probe: ProbeConfig,
+        images: Images,
+        layer: str,
+        weights: dict[str, NDArray[Any]] | None,
+    ) -> None:
         """Build the network.
 
         Args:
-            config: network, augmentation, seed, and how to train (``probe``); the network computes in the precision
-                of the pretraining and at the last size that it trains at, and is asked as the probe looks at images.
+            recipe: the network, augmentation and seed; the network computes in the precision of the pretraining and
+                is trained at the last size of it.
+            probe: how to train, and how the network looks at the images that it is asked for.
             images: the data; of the test's, the pixels alone are read.
             layer: the representation that the classifier takes.
             weights: to begin with, as :func:`.network.variables_by_name` gives them; None for the first ones.
         """
-        self._settings, self._seed = config.probe, config.seed
+        self._settings, self._seed = probe, recipe.seed
         self._train, self._test, self._labels = images.train, images.test, images.train.labels
         self._feed = Feed(images.train) if isinstance(images.train, StreamedSplit) else None
-        self._cache_gib = config.data.cache_gib
-        precision = resolve_precision(config.pretrain.precision)
+        precision = resolve_precision(recipe.pretrain.precision)
         network = build_network(
-            config.encoder,
-            config.head,
+            recipe.encoder,
+            recipe.head,
             images.train.channels,
-            config.pretrain.side,
-            config.seed,
+            recipe.pretrain.side,
+            recipe.seed,
             precision=precision,
         )
         if weights is not None:
             assign_by_name(network, weights)
         self._model = classifier(representation(network, layer), len(images.classes))
         dtype = network.get_layer("backbone").compute_dtype
-        size, augment, seed = int(config.pretrain.sizes[-1][0]), labelled_augment(config), config.seed
+        size, augment, seed = int(recipe.pretrain.sizes[-1][0]), labelled_augment(recipe.augment), recipe.seed
         self._model.views = lambda step, lines, aspect: labelled_views(augment, lines, aspect, size, seed, step, dtype)
-        optimizer = FusedAdamW(0.0, weight_decay=float(config.probe.weight_decay))
+        optimizer = FusedAdamW(0.0, weight_decay=float(probe.weight_decay))
         optimizer.exclude_from_weight_decay(var_names=[NOT_KERNELS])
         if precision == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(self._model.trainable_variables)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self._model.compile(optimizer=optimizer, loss=loss, jit_compile=compiles(config.pretrain.xla))
+        self._model.compile(optimizer=optimizer, loss=loss, jit_compile=compiles(recipe.pretrain.xla))
         self._beginning = [(each, each.numpy()) for each in (*self._model.variables, *optimizer.variables)]
         standardised = self._model.get_layer("standardised")
         read = {"features": standardised.input, "logits": self._model.output}
-        self._eye = eye(keras.Model(self._model.input, read), probed_view(config))
+        self._eye = eye(keras.Model(self._model.input, read), probed_view(probe, recipe.augment))
         self._probes: dict[bytes, LinearClassifier] = {}
 
     def __call__(self, subset: Positions) -> Fitted:
@@ -179,7 +186,7 @@ class FineTuning:
 
     def _is_streamed(self, count: int) -> bool:
         """Whether so many labelled images are read in every epoch: most often they fit, where all images do not."""
-        return self._feed is not None and gib(count, self._train.side) > self._cache_gib
+        return isinstance(self._train, StreamedSplit) and not self._train.may_keep(count)
 
     def _from_memory(self, positions: Positions) -> ImagesAt:
         pixels, shapes = self._train.at(positions)

@@ -54,14 +54,16 @@ def measure(
             evaluations = {"trained": _fine_tuned(cell, images, pretraining, subsets, report)}
         else:
             evaluations = _probed(cell, images, features, subsets)
-        evaluations["pixels"] = pixel_baseline(config, images, subsets, report)
+        evaluations["pixels"] = pixel_baseline(config.root, config.probe, images, subsets, config.seed, report)
     everything = [np.arange(len(labels))]
     trainings = [("untrained", cell.layer.name, subsets)] if fine_tuning else []
     if config.baselines:
         trainings += [("supervised_subset", "encoder", subsets), ("supervised_all", "encoder", everything)]
     for name, layer, labelled in trainings:
         with part("baselines"):
-            evaluations[name] = supervised_baseline(config, images, layer, labelled, report)
+            evaluations[name] = supervised_baseline(
+                config.root, config.recipe, config.probe, images, layer, labelled, report
+            )
     # One thread here too: where others want the cores, a decomposition on all of them is many times slower.
     with part("probes"), threadpool_limits(1):
         described = _described(cell, features, labels, test_labels)
@@ -108,11 +110,11 @@ def _fine_tuned(
     """The whole network trained further with labels, from its pretrained weights."""
     from simclr.training.runtime import start_tensorflow
 
-    settings = cell.config.pretrain
-    start_tensorflow(settings.threads, xla=settings.xla)
+    recipe = cell.config.recipe
+    start_tensorflow(recipe.pretrain.threads, xla=recipe.pretrain.xla)
     from simclr.evaluation.finetune import FineTuning
 
-    procedure = FineTuning(cell.config, images, cell.layer.name, pretraining.weights())
+    procedure = FineTuning(recipe, cell.config.probe, images, cell.layer.name, pretraining.weights())
     fits = []
     for number, subset in enumerate(subsets, start=1):
         report(f"fine-tuning from {cell.layer.name}, {len(subset)} labels: subset {number} of {len(subsets)}")

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
 from simclr import store
 from simclr.config.cell import Cell, head_layers, pretraining_identity, probed_view, probes_centre, stage_layers
+from simclr.config.validation import as_yaml
 from simclr.experiment.session import Session
 from simclr.foundation import machine
 from simclr.foundation.files import Damaged, now, write_whole
@@ -47,7 +46,7 @@ def obtain(
         The pretraining, the features, and whether the weights were there already; None where another process is at it
         and ``wait`` is False.
     """
-    root, view = cell.config.root, probed_view(cell.config)
+    root, view = cell.config.root, probed_view(cell.config.probe, cell.config.augment)
     made_here = False
     crew = Crew(cell.config.pretrain)
 
@@ -128,7 +127,7 @@ def take_part(cell: Cell, images: Images) -> bool:
         callbacks.StopOnCollapse(settings.collapse_epochs, settings.batch_size, before),
     ]
     log.info("pretraining %s: %s, along with its chief", cell.key, cell.name)
-    pretrain(config, images.train, precision, watching, Saving(word.start))
+    pretrain(config.recipe, images.train, precision, watching, Saving(word.start))
     return True
 
 
@@ -175,7 +174,7 @@ def _pretrain(
         callbacks.EpochFacts(settings.batch_size),
     ]
     if settings.monitor_epochs:
-        centre = probes_centre(config)
+        centre = probes_centre(config.probe, config.augment)
         watching.append(NeighbourMonitor(images.train, settings.monitor_epochs, settings.epochs, centre, config.seed))
     watching += [
         callbacks.HistoryFile(place / store.HISTORY, before),
@@ -183,11 +182,11 @@ def _pretrain(
         callbacks.ShowHistory(session.watchers, before),
         bar,
     ]
-    write_whole(place / store.CONFIG, OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
+    write_whole(place / store.CONFIG, as_yaml(config).encode())
     saving = Saving(start, save, settings.checkpoint_epochs, settings.checkpoint_minutes)
     crew.begin(Word(cell.key, start))
     try:
-        pretrained = pretrain(config, images.train, precision, watching, saving)
+        pretrained = pretrain(config.recipe, images.train, precision, watching, saving)
     finally:
         bar.close()
     claim.check()
@@ -224,8 +223,9 @@ def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim:
     from simclr.evaluation.representation import alignment
     from simclr.model.network import assign_by_name, build_network, representations, variables_by_name
 
-    config, view = cell.config, probed_view(cell.config)
-    layers = [layer.name for layer in (*head_layers(config), *stage_layers(config))]
+    config = cell.config
+    view = probed_view(config.probe, config.augment)
+    layers = [layer.name for layer in (*head_layers(config.encoder, config.head), *stage_layers(config.encoder))]
     network = store.network(pretraining)
     look = features.eye(representations(network, layers), view)
 

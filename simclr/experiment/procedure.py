@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from simclr import data, store
 from simclr.config import Config
-from simclr.config.cell import (
-    Cell,
-    ImpossibleCell,
-    describe,
-)
+from simclr.config.cell import Cell, ImpossibleCell, coordinates, describe
 from simclr.config.validation import resolve
 from simclr.experiment import agents, pretrained
 from simclr.experiment.checks import cache_folder, check
@@ -83,7 +78,7 @@ def run(
         images = data.load(config.data, cache_folder(config))
     cell = describe(config, images.digest)
     record = {
-        **result.blank(config, asdict(cell.layer)),
+        **result.blank(coordinates(config)),
         "name": cell.name,
         "started": started,
         "data": {
@@ -159,7 +154,7 @@ def _assist(config: Config) -> dict[str, Any]:
     except Exception as error:
         raise failed_by(error) from error
     log.info("%s: the chief goes on alone", "trained" if worked else "the network is there already")
-    return {**result.blank(config, asdict(cell.layer)), "name": cell.name, **assisted}
+    return {**result.blank(coordinates(config)), "name": cell.name, **assisted}
 
 
 def _measure(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from typing import Any
 
 from simclr import data, tracking
 from simclr.config import Config
-from simclr.config.cell import ImpossibleCell, describe, probed_layer, skipped_name
+from simclr.config.cell import ImpossibleCell, configured, coordinates, describe, skipped_name
+from simclr.config.validation import as_yaml
 from simclr.experiment.checks import cache_folder
 from simclr.experiment.session import Session
 from simclr.foundation import machine
@@ -23,29 +23,25 @@ def skip(config: Config, reason: ImpossibleCell | str, *, track: bool = False) -
     """Record an impossible cell as skipped, with its reason; with ``track``, in W&B as well."""
     log.info("skipped: %s", reason)
     digest = _digest(config)
-    try:
-        layer = asdict(probed_layer(config))
-    except ImpossibleCell:
-        given = config.probe.layer
-        layer = {"index": given if isinstance(given, int) else None, "name": str(given), "width": None}
     name = skipped_name(config, digest)
     if track:
-        tracking.skip(config, name, one_line(str(reason)))
-    return _record_unmeasured(config, layer, name, "skipped", str(reason))
+        tracking.skip(config.tracking, config.root, {**configured(config), "cell": name}, one_line(str(reason)))
+    return _record_unmeasured(config, name, "skipped", str(reason))
 
 
 def fail(config: Config, reason: InvalidInput) -> dict[str, Any]:
     """Record a cell of a grid that could not even be started."""
-    cell = describe(config, _digest(config))
-    return _record_unmeasured(config, asdict(cell.layer), cell.name, "failed", str(reason))
+    name = describe(config, _digest(config)).name
+    return _record_unmeasured(config, name, "failed", str(reason))
 
 
 def _digest(config: Config) -> str:
     return data.digest(data.catalogue(config.data, cache_folder(config)), cache_folder(config))
 
 
-def _record_unmeasured(config: Config, layer: dict[str, Any], name: str, status: str, reason: str) -> dict[str, Any]:
-    record = {**result.blank(config, layer), "name": name, "status": status, "error": " ".join(reason.split())}
+def _record_unmeasured(config: Config, name: str, status: str, reason: str) -> dict[str, Any]:
+    error = " ".join(reason.split())
+    record = {**result.blank(coordinates(config)), "name": name, "status": status, "error": error}
     return write(name, {**record, "started": now()}, config, Session())
 
 
@@ -62,7 +58,7 @@ def write(
         "versions": machine.versions(),
         "host": record.get("host") or machine.host(threads),
     }
-    path = result.write(config.root, name, record, config, arrays)
+    path = result.write(config.root, name, record, as_yaml(config), arrays)
     return {**record, "path": str(path)}
 
 

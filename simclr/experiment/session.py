@@ -49,9 +49,10 @@ class Session:
         from simclr.data import reference
 
         config = cell.config
-        tracker = tracking.start(config, cell, meanwhile=_import_measurement)
+        tracker = tracking.start(config.tracking, config.root, cell.facts, meanwhile=_import_measurement)
         self.borrow(tracker, config)
-        tracker.log_data(images.digest, reference(config.data), {"train": len(images.train), "test": len(images.test)})
+        counts = {"train": len(images.train), "test": len(images.test)}
+        tracker.log_data(config.data.name, images.digest, reference(config.data), counts)
 
         def show(history: Sequence[dict[str, float]]) -> None:
             tracker.epoch(len(history), {name: value for name, value in history[-1].items() if name != "epoch"})

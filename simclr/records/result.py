@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
-from simclr.config import Config
 from simclr.foundation.files import remove_stale, write_whole
 
 if TYPE_CHECKING:
@@ -29,26 +27,20 @@ def folder(root: str | Path, cell: str) -> Path:
     return Path(root) / "results" / cell
 
 
-def blank(config: Config, layer: dict[str, Any]) -> dict[str, Any]:
-    """A record with its identity and nothing measured yet; ``status`` and times are still to be set."""
-    cell = {
-        "data": config.data.name,
-        "encoder": config.encoder.name,
-        "head": config.head.name,
-        "probe": config.probe.name,
-        "layer": layer,
-        "seed": config.seed,
-        "label_fraction": config.probe.label_fraction,
-    }
+def blank(coordinates: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of the cell that :func:`simclr.config.cell.coordinates` tell, with nothing measured yet.
+
+    ``status`` and times are still to be set.
+    """
     parts = ("pretraining", "probe", "baselines", "representation")
-    return {"schema": SCHEMA, "status": None, "error": None, "cell": cell, **dict.fromkeys(parts)}
+    return {"schema": SCHEMA, "status": None, "error": None, "cell": coordinates, **dict.fromkeys(parts)}
 
 
 def write(
     root: str | Path,
     cell: str,
     record: Mapping[str, Any],
-    config: Config,
+    configuration: str,
     arrays: Mapping[str, NDArray[Any]] | None = None,
 ) -> Path:
     """Write a cell's configuration, predictions and, last, its record, each whole or not at all.
@@ -57,7 +49,7 @@ def write(
         root: everything written lands below it.
         cell: the cell's name.
         record: as in the schema; a number that is not finite becomes null.
-        config: the full configuration, which ``run.py --config-dir <folder>`` runs again.
+        configuration: in full and as YAML, which ``run.py --config-dir <folder>`` runs again.
         arrays: kept beside the record as ``predictions.npz`` where given.
 
     Returns:
@@ -66,7 +58,7 @@ def write(
     directory = folder(root, cell)
     directory.mkdir(parents=True, exist_ok=True)
     remove_stale(directory)
-    write_whole(directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
+    write_whole(directory / "config.yaml", configuration.encode())
     if arrays is not None:
         packed = BytesIO()
         np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]

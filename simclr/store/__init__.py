@@ -15,7 +15,7 @@ from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import Damaged
 from simclr.store.claim import Claim, Holder, Place, Report, holder, obtain, tidy, told_progress, untold
-from simclr.store.model import network, recipe
+from simclr.store.model import network
 from simclr.store.pretraining import (
     CHECKPOINT,
     CONFIG,
@@ -58,7 +58,6 @@ __all__ = [
     "place",
     "publish",
     "publish_features",
-    "recipe",
     "tidy",
     "told_progress",
     "untold",

@@ -101,7 +101,7 @@ def explain(config: Config) -> Iterator[str]:
 
 
 def _features(cell: Cell) -> str:
-    view = probed_view(cell.config)
+    view = probed_view(cell.config.probe, cell.config.augment)
     pretraining = find(cell.config.root, cell.key, verify=False)
     try:
         kept = pretraining is not None and pretraining.features(view) is not None

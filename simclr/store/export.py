@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from simclr.config import Config
-from simclr.config.cell import head_layers, probed_view, stage_layers
+from simclr.config import Recipe
+from simclr.config.cell import View, head_layers, probed_view, stage_layers
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.foundation.files import write_whole
 from simclr.records import result
-from simclr.store.model import network, recipe
+from simclr.store.model import configuration, network
 from simclr.store.pretraining import Pretraining
 
 KERAS_FILE, SAVED_MODEL, CARD = "encoder.keras", "saved_model", "README.md"
@@ -38,8 +38,8 @@ def export(pretraining: Pretraining, root: str | Path, target: Path, layer: str 
         InvalidInput: the network has no such layer, or the folder already holds something.
         OSError: it cannot be written.
     """
-    config = recipe(pretraining.folder)
-    names = [each.name for each in (*head_layers(config), *stage_layers(config))]
+    config = configuration(pretraining.folder)
+    names = [each.name for each in (*head_layers(config.encoder, config.head), *stage_layers(config.encoder))]
     if layer not in names:
         raise InvalidInput(f"--layer {layer}: this network has {', '.join(names)}.{suggestion(layer, names)}")
     if target.exists() and any(target.iterdir()):
@@ -50,7 +50,9 @@ def export(pretraining: Pretraining, root: str | Path, target: Path, layer: str 
     target.mkdir(parents=True, exist_ok=True)
     model.save(target / KERAS_FILE)
     model.export(target / SAVED_MODEL, verbose=False)
-    write_whole(target / CARD, _card(pretraining, root, config, layer).encode())
+    view = probed_view(config.probe, config.augment)
+    card = _card(pretraining, config.data.name, config.recipe, view, layer, _accuracies(pretraining, root))
+    write_whole(target / CARD, card.encode())
 
 
 def _plain(model: Any) -> Any:
@@ -73,13 +75,12 @@ def _with_keras_layers(config: Any) -> Any:
     return replaced
 
 
-def _card(pretraining: Pretraining, root: str | Path, config: Config, layer: str) -> str:
-    facts, view = pretraining.manifest, probed_view(config)
+def _card(pretraining: Pretraining, data: str, recipe: Recipe, view: View, layer: str, accuracies: str) -> str:
+    facts, settings = pretraining.manifest, recipe.pretrain
     channels = {1: "grey", 3: "RGB"}.get(int(facts["channels"]), str(facts["channels"]))
     seen = "the largest centred square" if view.centre else "the whole image, squashed to a square"
     mirror = " The accuracies are of features averaged over the image and its mirror image." if view.mirror else ""
-    settings = config.pretrain
-    return f"""# {config.encoder.name}, pretrained with SimCLR on {config.data.name}, up to `{layer}`
+    return f"""# {recipe.encoder.name}, pretrained with SimCLR on {data}, up to `{layer}`
 
 ```python
 import keras
@@ -92,16 +93,16 @@ Images are {seen}, resized to {view.size} x {view.size} pixels with antialiasing
 
 | | |
 |---|---|
-| data | {config.data.name}, content {facts["identity"]["data.digest"][:16]}, labels not used |
-| network | encoder {config.encoder.name} {config.encoder.widths}, head {config.head.name} |
-| views | {config.augment.name}, at {config.pretrain.sizes} |
+| data | {data}, content {facts["identity"]["data.digest"][:16]}, labels not used |
+| network | encoder {recipe.encoder.name} {recipe.encoder.widths}, head {recipe.head.name} |
+| views | {recipe.augment.name}, at {settings.sizes} |
 | training | {facts["epochs"]} epochs, batch {settings.batch_size}, temperature {settings.temperature:g}, \
-{config.optimizer.name} {config.optimizer.learning_rate:g}, {facts["precision"]}, seed {config.seed} |
+{recipe.optimizer.name} {recipe.optimizer.learning_rate:g}, {facts["precision"]}, seed {recipe.seed} |
 | took | {facts["seconds"]:,.0f} s; loss {facts["loss"]:.4f}, contrastive accuracy {facts["contrastive_accuracy"]:.4f} |
 | made with | {", ".join(f"{name} {version}" for name, version in facts["versions"].items())} |
 | key | {pretraining.key} |
 
-{_accuracies(pretraining, root)}
+{accuracies}
 """
 
 

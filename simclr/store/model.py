@@ -13,7 +13,7 @@ from simclr.foundation.files import Damaged
 from simclr.store.pretraining import CONFIG, Pretraining
 
 
-def recipe(folder: Path) -> Config:
+def configuration(folder: Path) -> Config:
     """The configuration that a pretraining was made from.
 
     Raises:
@@ -34,9 +34,9 @@ def network(pretraining: Pretraining) -> Any:
     """
     from simclr.model.network import assign_by_name, build_network
 
-    config = recipe(pretraining.folder)
+    recipe = configuration(pretraining.folder).recipe
     model = build_network(
-        config.encoder, config.head, int(pretraining.manifest["channels"]), config.pretrain.side, config.seed
+        recipe.encoder, recipe.head, int(pretraining.manifest["channels"]), recipe.pretrain.side, recipe.seed
     )
     try:
         assign_by_name(model, pretraining.weights())

@@ -1,4 +1,4 @@
-"""What there is to say of a cell: its configuration, its numbers, its pictures, its predictions."""
+"""What there is to say of a measured cell: its numbers, its pictures, its predictions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.config import Config, settings
 from simclr.tracking import pictures
 
 if TYPE_CHECKING:
@@ -42,11 +41,6 @@ class Material:
     names: Sequence[str] = ()
 
 
-def configuration(config: Config) -> dict[str, Any]:
-    """The configuration under dotted keys, without what says only where and how a run is kept."""
-    return {key: value for key, _, value in settings(config) if key != "root" and not key.startswith("tracking.")}
-
-
 def accuracies(record: Mapping[str, Any]) -> dict[str, float]:
     """What a cell is about: its test accuracy with its interval, and the two that it has to beat."""
     accuracy, baselines = record["probe"]["test_accuracy"], record.get("baselines") or {}
@@ -71,12 +65,11 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
-def drawings(
-    record: Mapping[str, Any], material: Material | None, seed: int
-) -> dict[str, Callable[[], pictures.Picture]]:
+def drawings(record: Mapping[str, Any], material: Material | None) -> dict[str, Callable[[], pictures.Picture]]:
     """What draws each picture of a cell, by name, once it is called."""
     drawn: dict[str, Callable[[], pictures.Picture]] = {}
     if material is not None:
+        seed = record["cell"]["seed"]
         drawn["tsne"] = partial(pictures.scatter, material.features, material.labels, material.classes, seed)
         if material.history:
             drawn["loss"] = partial(pictures.loss_curve, material.history)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from simclr.config import Config
 from simclr.foundation import machine
 from simclr.foundation.errors import one_line
 from simclr.foundation.files import MANIFEST
 from simclr.tracking import artifacts, client, content
 from simclr.tracking.claims import Claims
-from simclr.tracking.client import Patience, Value, reason, within
+from simclr.tracking.client import Value, reason, within
 from simclr.tracking.connection import Connection
 from simclr.tracking.content import Material
 
@@ -37,10 +35,9 @@ class Tracker:
         claims: what this run and the others of its sweep make or want to make.
     """
 
-    def __init__(self, config: Config, patience: Patience) -> None:
-        self._config = config
-        self._connection = Connection(config.tracking, config.root, patience)
-        self.claims = Claims(self._connection)
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.claims = Claims(connection)
         self._uploads: list[tuple[str, wandb.Artifact]] = []
         self._unseen: dict[str, tuple[Path, Mapping[str, Any]]] = {}
 
@@ -124,7 +121,7 @@ class Tracker:
         self.summary(self._made("summary", lambda: content.summary(record)) or {})
         if record.get("probe"):
             self._connection.local(lambda run: run.log(content.accuracies(record)))
-        if shown := self._shown(content.drawings(record, material, self._config.seed)):
+        if shown := self._shown(content.drawings(record, material)):
             self._connection.local(lambda run: run.log(shown))
         if predictions is not None and record.get("probe"):
             names = material.names if material is not None else ()
@@ -134,16 +131,17 @@ class Tracker:
                 # A table is an artifact too, so the server is asked before it is taken.
                 self._connection.to_server("log the predictions", lambda run: run.log({"predictions": table}))
 
-    def log_data(self, digest: str, reference: str, metadata: Mapping[str, Any] | None = None) -> None:
+    def log_data(self, name: str, digest: str, reference: str, metadata: Mapping[str, Any] | None = None) -> None:
         """The images by reference: where they are from and the digest of their content, not the images.
 
         Args:
+            name: which images, as ``data.name`` says it.
             digest: of the content.
             reference: a URI.
             metadata: what else to say of them.
         """
-        name = f"data-{self._config.data.name}"
-        self._put(name, lambda: artifacts.of_data(name, digest, reference, metadata or {}), [digest[:16]])
+        kept = f"data-{name}"
+        self._put(kept, lambda: artifacts.of_data(kept, digest, reference, metadata or {}), [digest[:16]])
 
     def log_pretraining(
         self, key: str, folder: Path, metadata: Mapping[str, Any] | None = None, *, made_here: bool = True
@@ -189,30 +187,24 @@ class Tracker:
         run, name = self._connection.run, artifacts.pretraining_name(key)
         if run is None or not self.online:
             return False
+        ask = partial(self._connection.ask, f"fetch {name}")
         try:
             into.parent.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(dir=into.parent, prefix=f".{into.name}."))
+            with TemporaryDirectory(dir=into.parent, prefix=f".{into.name}.", ignore_cleanup_errors=True) as folder:
+                draft = Path(folder)
+                artifact = ask(lambda: artifacts.use(run, self._connection.artifact_path(name)))
+                found = artifact and ask(
+                    lambda: artifacts.download(artifact, draft), progress=lambda: artifacts.bytes_in(draft)
+                )
+                if not found:
+                    return False
+                into.mkdir(parents=True, exist_ok=True)
+                for file in sorted(found, key=lambda name: name == MANIFEST):  # last, as it makes the others count
+                    (draft / file).replace(into / file)
+                return True
         except OSError as error:
             log.warning("W&B: the pretraining %s cannot be put in place (%s)", key, one_line(error))
             return False
-        try:
-            artifact = self._connection.ask(
-                f"fetch {name}", lambda: artifacts.use(run, self._connection.artifact_path(name))
-            )
-            found = artifact and self._connection.ask(
-                f"fetch {name}", lambda: artifacts.download(artifact, draft), progress=lambda: artifacts.bytes_in(draft)
-            )
-            if not found:
-                return False
-            into.mkdir(parents=True, exist_ok=True)
-            for file in sorted(found, key=lambda name: name == MANIFEST):  # last, as it makes the others count
-                (draft / file).replace(into / file)
-            return True
-        except OSError as error:
-            log.warning("W&B: the pretraining %s cannot be put in place (%s)", key, one_line(error))
-            return False
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
 
     def sweep(self) -> dict[str, Any] | None:
         """The configuration of the sweep that this process's agent works on, as its file has it."""

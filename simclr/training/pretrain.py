@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from simclr.config import AugmentConfig, Config
+from simclr.config import AugmentConfig, Recipe
 from simclr.data import AnySplit, StreamedSplit
 from simclr.foundation.interruption import deferred
 from simclr.model.network import build_network
@@ -168,16 +168,16 @@ class Pretrained:
 
 
 def pretrain(
-    config: Config,
+    recipe: Recipe,
     images: AnySplit,
     precision: str,
     callbacks: Sequence[Any] = (),
     saving: Saving | None = None,
 ) -> Pretrained:
-    """Pretrain the network that ``config`` describes on images, without their labels.
+    """Pretrain the network of a recipe on images, without their labels.
 
     Args:
-        config: encoder, head, augmentation, optimizer and the ``pretrain`` settings.
+        recipe: encoder, head, augmentation, optimizer, the ``pretrain`` settings and the seed.
         images: N training images, at least a batch.
         precision: a Keras dtype policy, resolved.
         callbacks: told of every epoch, in this order; what one adds to an epoch's ``logs`` the next ones see and the
@@ -190,24 +190,24 @@ def pretrain(
         RunFailed: from a callback, say of a loss that is not finite.
         KeyboardInterrupt, SystemExit: stopped by a signal, after the state was saved.
     """
-    with strategy_named(config.pretrain.strategy).scope():
-        return _pretrain(config, images, precision, callbacks, saving or Saving())
+    with strategy_named(recipe.pretrain.strategy).scope():
+        return _pretrain(recipe, images, precision, callbacks, saving or Saving())
 
 
-def _pretrain(config: Config, images: AnySplit, precision: str, callbacks: Sequence[Any], saving: Saving) -> Pretrained:
+def _pretrain(recipe: Recipe, images: AnySplit, precision: str, callbacks: Sequence[Any], saving: Saving) -> Pretrained:
     """:func:`pretrain`, in the scope of the strategy that it runs under."""
-    settings = config.pretrain
+    settings = recipe.pretrain
     steps_per_epoch = len(images.labels) // settings.batch_size
     steps = settings.epochs * steps_per_epoch
     network = build_network(
-        config.encoder, config.head, images.channels, settings.side, config.seed, precision=precision
+        recipe.encoder, recipe.head, images.channels, settings.side, recipe.seed, precision=precision
     )
     model = ContrastiveModel(
         network,
         images,
-        config.augment,
+        recipe.augment,
         settings.temperature,
-        config.seed,
+        recipe.seed,
         settings.side,
         microbatch=settings.microbatch,
         statistics=settings.statistics,
@@ -215,7 +215,7 @@ def _pretrain(config: Config, images: AnySplit, precision: str, callbacks: Seque
     if model.replicas.count > 1:
         check_shares(settings, model.replicas.count)
         synchronise(network)
-    optimizer = build_optimizer(config.optimizer, steps, steps_per_epoch, settings.batch_size)
+    optimizer = build_optimizer(recipe.optimizer, steps, steps_per_epoch, settings.batch_size)
     if precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(network.trainable_variables)
@@ -242,7 +242,7 @@ def _pretrain(config: Config, images: AnySplit, precision: str, callbacks: Seque
             first_steps = FirstSteps(run, stage.size if compiled else None)
             for first, last, skipped in left:
                 order = batches(
-                    len(images.labels), settings.batch_size, config.seed, Stage(stage.size, first, last), skipped
+                    len(images.labels), settings.batch_size, recipe.seed, Stage(stage.size, first, last), skipped
                 )
                 model.fit(
                     model.replicas.dealt(feed.batches(order) if feed else order),

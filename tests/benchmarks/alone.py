@@ -21,7 +21,7 @@ from simclr.training.pretrain import pretrain
 from tests.benchmarks.recipe import made_up_images, recipe
 images, side, *overrides = sys.argv[1:]
 config = recipe(f"pretrain.sizes=[[{side},1.0]]", f"data.image_size={side}", *overrides)
-print(pretrain(config, made_up_images(int(images), int(side)), machine.resolve_precision("auto")).seconds)
+print(pretrain(config.recipe, made_up_images(int(images), int(side)), machine.resolve_precision("auto")).seconds)
 """
 
 

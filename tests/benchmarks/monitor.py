@@ -22,7 +22,7 @@ def measure(epochs: int = 40) -> Iterator[tuple[str, str]]:
         ("digits", compose_config(f"pretrain.epochs={epochs}"), made_up_images(1347, 16, channels=1)),
     ):
         monitor = NeighbourMonitor(images, config.pretrain.monitor_epochs, epochs, centre=True, seed=0)
-        pretrained = pretrain(config, images, machine.resolve_precision("auto"), [monitor])
+        pretrained = pretrain(config.recipe, images, machine.resolve_precision("auto"), [monitor])
         looks = sum(math.isfinite(row["monitor/knn_accuracy"]) for row in pretrained.history)
         share = monitor.seconds / pretrained.seconds
         yield f"monitor / pretraining, {name}, {looks} looks in {epochs} epochs", f"{share:.3f}"

@@ -145,7 +145,8 @@ def test_an_index_and_the_name_it_stands_for_are_the_same_cell(composed, index, 
     ],
 )
 def test_a_heads_layers_count_back_to_the_encoder(composed, head, names):
-    layers = head_layers(composed(f"head={head}"))
+    config = composed(f"head={head}")
+    layers = head_layers(config.encoder, config.head)
     assert [layer.name for layer in layers] == names
     assert [layer.index for layer in layers] == list(range(-1, -len(names) - 1, -1))
 

@@ -171,7 +171,7 @@ class Trained:
         def save(state: Checkpoint) -> None:
             self.states[state.step] = state
 
-        self.done = pretrain(config, images.train, "float32", [monitor], Saving(start, save, minutes=minutes))
+        self.done = pretrain(config.recipe, images.train, "float32", [monitor], Saving(start, save, minutes=minutes))
 
     def outcome(self) -> tuple[list[bytes], list[dict[str, float]]]:
         return weights(self.done.network), self.done.history
@@ -190,7 +190,7 @@ def test_streamed_images_train_to_the_same_bits_watched_by_the_same_monitor(
 
 def test_a_stream_tells_how_long_its_steps_waited(config: Config, streamed: Images, caplog) -> None:
     with caplog.at_level("INFO", "simclr.training.feed"):
-        pretrain(config, streamed.train, "float32")
+        pretrain(config.recipe, streamed.train, "float32")
     shares = [float(re.search(r"waited for images: (\d+\.\d) %", told)[1]) for told in caplog.messages]
     assert len(shares) == len(config.pretrain.sizes)
     assert all(0 <= share < 100 for share in shares)
@@ -214,7 +214,7 @@ def test_a_stream_that_goes_on_decodes_nothing_that_was_seen_before(
         return at(self, positions)
 
     monkeypatch.setattr(StreamedSplit, "at", counted)
-    pretrain(config, streamed.train, "float32", saving=Saving(trained.states[2 * STEPS + 1]))
+    pretrain(config.recipe, streamed.train, "float32", saving=Saving(trained.states[2 * STEPS + 1]))
     assert asked == [config.pretrain.batch_size] * (STEPS - 1)
 
 
@@ -262,7 +262,7 @@ def test_a_broken_file_fails_the_run_by_its_name_when_its_turn_comes_and_what_wa
     images = load(replace(tree.config(SIDE), cache_gib=0), tree.root / "cache")
     states: list[Checkpoint] = []
     with pytest.raises(RunFailed) as caught:
-        pretrain(config, images.train, "float32", saving=Saving(save=states.append))
+        pretrain(config.recipe, images.train, "float32", saving=Saving(save=states.append))
     assert str(caught.value).startswith(f"{path}: cannot be read as an image: ")
     assert "\n" not in str(caught.value)
     (state,) = states
@@ -319,7 +319,7 @@ def test_a_network_is_fine_tuned_to_the_same_answers(
     quick = ("probe.epochs=2", "probe.folds=2", "probe.batch_size=4", "probe.learning_rates=[0.01]")
     config = composed(*TINY, "probe=finetune", *quick, "data.cache_gib=0", f"data.root={photographs.root}")
     subset = np.arange(0, 34, 2)
-    one, other = (FineTuning(config, images, "encoder", None) for images in (kept, streamed))
+    one, other = (FineTuning(config.recipe, config.probe, images, "encoder", None) for images in (kept, streamed))
     found, expected = other(subset), one(subset)
     same(found.train, expected.train)
     same(found.test, expected.test)

@@ -43,7 +43,8 @@ def trained(monkeypatch):
 
 def measured(config, images, layer="encoder", subsets=SUBSETS):
     said = []
-    return baseline.supervised_baseline(config, images, layer, subsets, said.append), said
+    found = baseline.supervised_baseline(config.root, config.recipe, config.probe, images, layer, subsets, said.append)
+    return found, said
 
 
 def kept(root):

@@ -43,7 +43,7 @@ def built(composed):
 
     def build(images, *overrides, weights=None):
         config = composed(*QUICK, *overrides)
-        return FineTuning(config, images, config.probe.layer, weights)
+        return FineTuning(config.recipe, config.probe, images, config.probe.layer, weights)
 
     return build
 
@@ -135,22 +135,24 @@ def test_a_pretrained_network_needs_fewer_steps_than_one_at_its_first_weights(co
         "probe.folds=2",
     )
     digits = data.load(config.data, tmp_path)
-    weights = variables_by_name(pretrain(config, digits.train, "float32").network)
+    weights = variables_by_name(pretrain(config.recipe, digits.train, "float32").network)
     (subset,) = stratified_subsets(digits.train.labels, 0.1, 1, seed=0)
-    pretrained, first = (FineTuning(config, digits, "encoder", each)(subset) for each in (weights, None))
+    pretrained, first = (
+        FineTuning(config.recipe, config.probe, digits, "encoder", each)(subset) for each in (weights, None)
+    )
     assert accuracy(pretrained, digits) > accuracy(first, digits) + 0.05
 
 
 def test_labelled_images_vary_in_geometry_alone(composed):
-    augment = labelled_augment(composed("augment=simclr"))
+    augment = labelled_augment(composed("augment=simclr").augment)
     assert (augment.crop_area, augment.flip) == ([0.15, 1.0], 0.5)
     assert (augment.jitter, augment.grey, augment.blur, augment.noise) == (0, 0, 0, 0)
-    assert labelled_augment(composed("augment=affine")).rotation == 15
+    assert labelled_augment(composed("augment=affine").augment).rotation == 15
 
 
 @pytest.mark.parametrize("options", [("augment=affine",), ("augment=simclr",)])
 def test_every_image_of_a_batch_has_one_view_which_seed_and_step_decide(composed, made_up_split, options):
-    augment, split = labelled_augment(composed(*options)), made_up_split(6)
+    augment, split = labelled_augment(composed(*options).augment), made_up_split(6)
 
     def views(step, seed=0):
         aspect = tf.constant(split.aspect)

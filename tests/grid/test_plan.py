@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from simclr.config.cell import ImpossibleCell
+from simclr.config.cell import ImpossibleCell, coordinates
 from simclr.config.compose import Composer
+from simclr.config.validation import as_yaml
 from simclr.foundation.errors import InvalidInput
 from simclr.grid.estimate import estimate, makespan, measured
 from simclr.grid.plan import (
@@ -271,7 +272,7 @@ def test_a_hundred_thousand_cells_are_scheduled_quickly():
 def write_record(root, cell, seconds=60.0, status="finished", key=None, gpus=0):
     """A record as the experiment writes it, as far as the plan reads it."""
     record = {
-        **result.blank(cell.config, {"index": -1, "name": "x", "width": 1}),
+        **result.blank(coordinates(cell.config)),
         "status": status,
         "pretraining": {
             "key": key or cell.key,
@@ -287,7 +288,7 @@ def write_record(root, cell, seconds=60.0, status="finished", key=None, gpus=0):
     network = root / "pretrained" / cell.key
     network.mkdir(parents=True, exist_ok=True)
     (network / "network.weights.h5").write_bytes(b"x" * 2**20)
-    return result.write(root, cell.name, record, cell.config)
+    return result.write(root, cell.name, record, as_yaml(cell.config))
 
 
 def test_a_cell_is_done_when_its_own_record_says_that_it_finished(grid, tmp_path):

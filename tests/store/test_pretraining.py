@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 
 from simclr import store
 from simclr.config.cell import View
+from simclr.config.validation import as_yaml
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import MANIFEST, SET_ASIDE, Damaged
@@ -64,7 +64,7 @@ def make(root: Path, key: str, config, network) -> store.Pretraining:
     where = store.folder(root, key)
     where.mkdir(parents=True, exist_ok=True)
     (where / store.HISTORY).write_bytes(b"epoch,loss\r\n1,3.5\r\n")
-    (where / store.CONFIG).write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
+    (where / store.CONFIG).write_text(as_yaml(config))
     made = store.publish(
         where, variables_by_name(network), {"channels": 1, "versions": machine.versions(), "loss": 3.5}
     )
@@ -365,7 +365,7 @@ def test_weights_of_another_network_than_the_configuration_means_are_damage(root
     where = store.folder(root, "abc")
     where.mkdir()
     (where / store.HISTORY).write_bytes(b"")
-    (where / store.CONFIG).write_text(OmegaConf.to_yaml(OmegaConf.structured(other)))
+    (where / store.CONFIG).write_text(as_yaml(other))
     made = store.publish(where, store.find(root, KEY).weights(), {"channels": 1})
     with pytest.raises(Damaged, match="projection"):
         store.network(made)

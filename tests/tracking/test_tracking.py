@@ -22,7 +22,7 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from simclr import tracking
 from simclr.tracking import agent
-from simclr.config.cell import describe
+from simclr.config.cell import configured, describe
 from simclr.config.validation import resolve
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -34,6 +34,7 @@ labels = np.arange(30) % 3
 accuracy = {"mean": 0.9, "std": 0.01, "ci95": [0.85, 0.95], "values": [0.9, 0.9]}
 record = {
     "status": "finished",
+    "cell": {"seed": config.seed},
     "pretraining": {"key": cell.key, "reused": False, "loss": 1.0, "seconds": 2.0},
     "probe": {
         "test_accuracy": accuracy,
@@ -59,6 +60,10 @@ patience = tracking.Patience(begin=seconds, answer=seconds, finish=seconds)
 begun = time.monotonic()
 
 
+def start(cell=cell):
+    return tracking.start(config.tracking, config.root, cell.facts, patience)
+
+
 def pretrained():
     folder = Path(config.root) / "pretrained" / cell.key
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +74,7 @@ def pretrained():
 
 
 def whole(tracker, material=material):
-    tracker.log_data(cell.digest, "https://example.org/images", {"train": 1})
+    tracker.log_data("digits", cell.digest, "https://example.org/images", {"train": 1})
     for epoch, row in enumerate(history, start=1):
         tracker.epoch(epoch, {**row, "monitor/knn_accuracy": 0.7 if epoch == 2 else float("nan")})
     tracker.log_pretraining(cell.key, pretrained(), {"epochs": 2})
@@ -124,7 +129,7 @@ def sync(service: Service, home: Path, *command: str) -> None:
 
 
 WHOLE = """
-whole(tracking.start(config, cell, patience))
+whole(start())
 print(cell.name, cell.key)
 assert "tensorflow" not in sys.modules
 """
@@ -174,7 +179,7 @@ def test_an_online_run_has_all_that_is_known_of_its_cell(service: Service, drive
 
 def test_a_resumed_cell_goes_on_in_its_run(service: Service, drive: Drive) -> None:
     half = """
-tracker = tracking.start(config, cell, patience)
+tracker = start()
 tracker.epoch(EPOCH, {"loss": 1.0})
 tracker.finish(CODE)
 """
@@ -193,7 +198,7 @@ def test_a_pretraining_is_logged_once_used_by_others_and_fetched_where_it_is_mis
     drive(WHOLE)
     key = drive(
         """
-tracker = tracking.start(config, cell, patience)
+tracker = start()
 folder = Path(config.root) / "pretrained" / cell.key
 assert not folder.exists()
 assert tracker.fetch_pretraining(cell.key, folder)
@@ -222,7 +227,7 @@ def test_a_fetched_pretraining_is_refused_where_its_files_are_not_what_they_shou
     drive(WHOLE)
     (artifact,) = (each for each in service.artifacts.values() if each.type == "pretraining")
     fetch = """
-tracker = tracking.start(config, cell, patience)
+tracker = start()
 print(tracker.fetch_pretraining(cell.key, Path("fetched")), Path("fetched").exists())
 tracker.finish(0)
 """
@@ -287,7 +292,7 @@ def test_a_fault_costs_nothing_but_a_little_time(
 
 def test_a_wrong_key_costs_nothing(service: Service, drive: Drive) -> None:
     for key in ("f00d" * 10, "short"):
-        done = drive("tracking.start(config, cell, patience).finish(0)", WANDB_API_KEY=key)
+        done = drive("start().finish(0)", WANDB_API_KEY=key)
         assert "wandb sync" in done.stderr
         assert key not in done.stderr
     assert service.runs == {}
@@ -315,7 +320,7 @@ def test_no_key_and_no_environment_is_written_anywhere(service: Service, drive: 
 
 IN_AN_AGENT = """
 again = any("_wandb=" in each for each in sys.argv)
-tracker = tracking.start(config, cell, patience)
+tracker = start()
 assert sorted(tracker.sweep()["parameters"]) == ["head", "probe.layer"]
 tracker.epoch(2 if again else 1, {"loss": 1.0})
 if not again:
@@ -385,7 +390,7 @@ def test_cells_in_one_process_are_runs_of_their_own(service: Service, drive: Dri
     done = drive(
         """
 for name in ("first", "second"):
-    tracker = tracking.start(config, replace(cell, name=name), patience)
+    tracker = start(replace(cell, name=name))
     tracker.epoch(1, {"loss": 1.0})
     tracker.result(record)
     tracker.finish(0)
@@ -394,7 +399,7 @@ for name in ("first", "second"):
     )
     assert done.stdout == "first True\nsecond True\n"
     service.fault = None
-    drive("for name in ('first', 'second'):\n    tracking.start(config, replace(cell, name=name), patience).finish(0)")
+    drive("for name in ('first', 'second'):\n    start(replace(cell, name=name)).finish(0)")
     assert {name: run.state for name, run in service.runs.items()} == {"first": "finished", "second": "finished"}
 
 
@@ -407,7 +412,7 @@ def test_a_run_that_is_stopped_from_its_page_learns_of_it(service: Service, driv
     Thread(target=stop, daemon=True).start()
     done = drive(
         """
-tracker = tracking.start(config, cell, patience)
+tracker = start()
 while not tracker.stop_requested and time.monotonic() < begun + 60:
     tracker.epoch(1, {"loss": 1.0})
     time.sleep(0.2)
@@ -419,7 +424,10 @@ tracker.finish(1)
 
 
 def test_a_cell_that_does_not_exist_is_a_run_that_says_so(service: Service, drive: Drive) -> None:
-    drive('tracking.skip(config, "the-name", "no such layer", patience)')
+    drive(
+        'facts = {**configured(config), "cell": "the-name"}\n'
+        'tracking.skip(config.tracking, config.root, facts, "no such layer", patience)'
+    )
     run = service.runs["the-name"]
     assert (run.state, run.summary["status"], run.summary["error"]) == ("finished", "skipped", "no such layer")
     assert "skipped" in run.tags

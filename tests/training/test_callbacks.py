@@ -21,7 +21,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_once_and_says_what_to_try(com
     config.optimizer.learning_rate = float("inf")  # no learning rate that the schema lets through fails as surely
     watch = StopOnNonFiniteLoss(1000, 0.2, "mixed_bfloat16")
     with pytest.raises(RunFailed, match="the loss became nan at epoch 1, step [23]: try a lower optimizer.learning_r"):
-        pretrain(config, made_up_split(50), "float32", [watch])
+        pretrain(config.recipe, made_up_split(50), "float32", [watch])
 
 
 @pytest.mark.parametrize(("precision", "mentioned"), [("float32", False), ("mixed_float16", True)])
@@ -44,7 +44,7 @@ def test_a_network_that_cannot_tell_images_apart_is_called_collapsed(composed, m
     identical = type(same)(np.zeros_like(same.pixels), same.labels, same.aspect, same.paths)
     config = composed(*TINY, "augment.noise=0", "augment.brightness=0")
     with caplog.at_level(logging.WARNING):
-        pretrain(config, identical, "float32", [StopOnCollapse(0, 16)])
+        pretrain(config.recipe, identical, "float32", [StopOnCollapse(0, 16)])
     assert "collapsed" in caplog.text
 
 
@@ -53,7 +53,7 @@ def test_a_network_that_stays_collapsed_ends_the_run_and_says_what_to_try(compos
     identical = type(same)(np.zeros_like(same.pixels), same.labels, same.aspect, same.paths)
     config = composed(*TINY, "augment.noise=0", "augment.brightness=0")
     with pytest.raises(RunFailed, match=r"collapsed for 2 epochs \(at epoch 2 .* try a lower learning rate"):
-        pretrain(config, identical, "float32", [StopOnCollapse(2, 16)])
+        pretrain(config.recipe, identical, "float32", [StopOnCollapse(2, 16)])
 
 
 COLLAPSED, STARTING, LEARNING = (
@@ -84,7 +84,7 @@ def test_a_collapsed_run_goes_on_where_that_is_wanted():
 
 def test_a_healthy_run_is_not_called_collapsed(composed, made_up_split, caplog):
     with caplog.at_level(logging.WARNING):
-        pretrain(composed(*TINY), made_up_split(50), "float32", [StopOnCollapse(1, 16)])
+        pretrain(composed(*TINY).recipe, made_up_split(50), "float32", [StopOnCollapse(1, 16)])
     assert caplog.text == ""
 
 
@@ -95,7 +95,7 @@ def test_the_history_file_has_a_row_an_epoch_with_all_facts(composed, made_up_sp
         NeighbourMonitor(images, every=2, epochs=3, centre=False, seed=0),
         HistoryFile(tmp_path / "history.csv"),
     ]
-    done = pretrain(composed(*TINY), images, "float32", watching)
+    done = pretrain(composed(*TINY).recipe, images, "float32", watching)
     rows = list(csv.DictReader((tmp_path / "history.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert float(rows[-1]["loss"]) == pytest.approx(done.history[-1]["loss"])
@@ -109,7 +109,7 @@ def test_the_history_file_has_a_row_an_epoch_with_all_facts(composed, made_up_sp
 def test_the_online_probe_sees_classes_that_are_plain_to_see(composed, made_up_split):
     images = made_up_split(200)
     monitor = NeighbourMonitor(images, every=3, epochs=3, centre=False, seed=0)
-    done = pretrain(composed(*TINY), images, "float32", [monitor])
+    done = pretrain(composed(*TINY).recipe, images, "float32", [monitor])
     assert done.history[-1]["monitor/knn_accuracy"] > 0.9
 
 

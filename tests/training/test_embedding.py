@@ -86,17 +86,17 @@ def test_a_microbatch_has_statistics_of_each_of_its_views(microbatch):
 
 def test_local_views_are_calls_of_their_own_too(composed, made_up_split):
     images = made_up_split(50)
-    done = pretrain(composed(*TINY, APART, "augment.local_views=2"), images, "float32")
+    done = pretrain(composed(*TINY, APART, "augment.local_views=2").recipe, images, "float32")
     assert np.isfinite(done.history[-1]["loss"])
     assert done.history[-1]["loss"] < done.history[0]["loss"]
 
 
 def test_statistics_change_the_weights_and_go_through_xla_to_the_same(composed, made_up_split):
     images = made_up_split(50)
-    apart = pretrain(composed(*TINY, APART), images, "float32")
-    together = pretrain(composed(*TINY), images, "float32")
+    apart = pretrain(composed(*TINY, APART).recipe, images, "float32")
+    together = pretrain(composed(*TINY).recipe, images, "float32")
     assert (weights(apart.network) != weights(together.network)).any()
-    compiled = pretrain(composed(*TINY, APART, "pretrain.xla=true"), images, "float32")
+    compiled = pretrain(composed(*TINY, APART, "pretrain.xla=true").recipe, images, "float32")
     np.testing.assert_allclose(weights(compiled.network), weights(apart.network), atol=1e-3)
 
 
@@ -114,7 +114,7 @@ def test_the_documents_training_leaves_collapse_only_with_statistics_of_each_vie
         *("experiment=documents", f"data.root={folder / 'imagenet-5-categories'}", "data.image_size=64"),
         *("pretrain.sizes=[[64,1.0]]", "pretrain.epochs=4", f"pretrain.statistics={statistics}"),
     )
-    done = pretrain(config, data.load(config.data, tmp_path).train, "float32")
+    done = pretrain(config.recipe, data.load(config.data, tmp_path).train, "float32")
     last = done.history[-1]
     assert (last["spread"] > 0.3) is (statistics == "apart")
     assert (last["loss"] < 4.4) is (statistics == "apart")

@@ -38,7 +38,7 @@ def started() -> None:
 
 
 def ten_steps(images: ImageSplit, *overrides: str) -> Pretrained:
-    return pretrain(recipe(*TEN_STEPS, *overrides), images, "float32")
+    return pretrain(recipe(*TEN_STEPS, *overrides).recipe, images, "float32")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_memory_grows_as_it_is_needed(images: ImageSplit) -> None:
 def test_ten_steps_of_the_documents_spread_the_embeddings(xla: str) -> None:
     """In float32, at 224 pixels, a call for each view: every operation has a kernel, and nothing collapses."""
     config = compose_config("experiment=documents", "pretrain.epochs=1", f"pretrain.xla={xla}")
-    done = pretrain(config, made_up_images(640, 224), "float32")
+    done = pretrain(config.recipe, made_up_images(640, 224), "float32")
     assert done.steps == 10
     assert np.isfinite(done.history[-1]["loss"])
     assert done.history[-1]["spread"] > 0.05
@@ -144,7 +144,7 @@ def test_a_step_uses_a_good_share_of_the_cards_peak(capsys: pytest.CaptureFixtur
         *("pretrain.epochs=6", "pretrain.precision=auto"),
     )
     precision = resolve_precision("auto")
-    done = pretrain(config, made_up_images(640, 224), precision, [EpochFacts(64)])
+    done = pretrain(config.recipe, made_up_images(640, 224), precision, [EpochFacts(64)])
     speed = float(np.nanmedian([row["images_per_second"] for row in done.history]))
     capability = min(gpu_capabilities())
     share = speed * step_flops(config) / (PEAK_TERAFLOPS[capability] * 1e12) if capability in PEAK_TERAFLOPS else np.nan

@@ -83,8 +83,8 @@ def test_moving_statistics_see_each_microbatch_once():
 def test_a_run_in_microbatches_ends_where_one_in_whole_batches_does(composed, made_up_split, precision):
     group = (*TINY, "encoder.norm=group", "pretrain.epochs=2")
     images = made_up_split(50)
-    one = pretrain(composed(*group), images, precision)
-    other = pretrain(composed(*group, "pretrain.microbatch=4"), images, precision)
+    one = pretrain(composed(*group).recipe, images, precision)
+    other = pretrain(composed(*group, "pretrain.microbatch=4").recipe, images, precision)
     assert weights(other.network) == pytest.approx(weights(one.network), abs=2e-3 if precision == "float32" else 2e-2)
     assert other.history[-1]["loss"] == pytest.approx(
         one.history[-1]["loss"], abs=2e-3 if precision == "float32" else 5e-2

@@ -32,7 +32,7 @@ def weights(network) -> np.ndarray:
 def tiny(composed, made_up_split):
     """One short pretraining that several tests look at."""
     config = composed(*TINY)
-    return config, made_up_split(50), pretrain(config, made_up_split(50), "float32")
+    return config, made_up_split(50), pretrain(config.recipe, made_up_split(50), "float32")
 
 
 def test_the_loss_falls_and_the_history_has_an_epoch_a_row(tiny):
@@ -45,18 +45,19 @@ def test_the_loss_falls_and_the_history_has_an_epoch_a_row(tiny):
 
 def test_the_same_configuration_gives_the_same_bits(tiny):
     config, images, done = tiny
-    assert (weights(pretrain(config, images, "float32").network) == weights(done.network)).all()
+    assert (weights(pretrain(config.recipe, images, "float32").network) == weights(done.network)).all()
 
 
 def test_another_seed_gives_other_weights(tiny, composed):
     _, images, done = tiny
-    assert (weights(pretrain(composed(*TINY, "seed=1"), images, "float32").network) != weights(done.network)).any()
+    other = pretrain(composed(*TINY, "seed=1").recipe, images, "float32")
+    assert (weights(other.network) != weights(done.network)).any()
 
 
 def test_watching_the_neighbours_changes_no_bit(tiny):
     config, images, done = tiny
     monitor = NeighbourMonitor(images, every=1, epochs=3, centre=False, seed=0)
-    watched = pretrain(config, images, "float32", [monitor])
+    watched = pretrain(config.recipe, images, "float32", [monitor])
     assert (weights(watched.network) == weights(done.network)).all()
     assert all(0 <= row["monitor/knn_accuracy"] <= 1 for row in watched.history)
 
@@ -67,30 +68,32 @@ def test_what_a_callback_adds_to_an_epoch_is_in_the_history(tiny):
             logs["answer"] = 42.0 + epoch
 
     config, images, _ = tiny
-    done = pretrain(config, images, "float32", [Adds()])
+    done = pretrain(config.recipe, images, "float32", [Adds()])
     assert [row["answer"] for row in done.history] == [42, 43, 44]
 
 
 def test_local_views_change_the_weights_and_leave_moving_statistics_to_the_two_views(tiny, composed):
     _, images, done = tiny
     at_rest = [*TINY, "optimizer.learning_rate=1e-30"]
-    found = pretrain(composed(*at_rest, "augment.local_views=2"), images, "float32")
-    plain = pretrain(composed(*at_rest), images, "float32")
+    found = pretrain(composed(*at_rest, "augment.local_views=2").recipe, images, "float32")
+    plain = pretrain(composed(*at_rest).recipe, images, "float32")
     np.testing.assert_allclose(weights(found.network), weights(plain.network), rtol=1e-6, atol=1e-20)
-    learnt = pretrain(composed(*TINY, "augment.local_views=2"), images, "float32")
+    learnt = pretrain(composed(*TINY, "augment.local_views=2").recipe, images, "float32")
     assert learnt.history[-1]["loss"] < learnt.history[0]["loss"]
     assert (weights(learnt.network) != weights(done.network)).any()
 
 
 @pytest.mark.parametrize("name", ["sgd", "lars"])
 def test_every_optimizer_trains(composed, made_up_split, name):
-    done = pretrain(composed(*TINY, f"optimizer={name}", "optimizer.warmup_epochs=0.5"), made_up_split(50), "float32")
+    done = pretrain(
+        composed(*TINY, f"optimizer={name}", "optimizer.warmup_epochs=0.5").recipe, made_up_split(50), "float32"
+    )
     assert np.isfinite([row["loss"] for row in done.history]).all()
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_reduced_precision_trains_with_weights_in_float32(composed, made_up_split, precision):
-    done = pretrain(composed(*TINY), made_up_split(50), precision)
+    done = pretrain(composed(*TINY).recipe, made_up_split(50), precision)
     assert np.isfinite(done.history[-1]["loss"])
     assert {each.dtype for each in done.network.get_weights()} == {np.dtype(np.float32)}
 
@@ -111,7 +114,7 @@ def test_a_run_over_several_sizes_is_one_schedule_with_one_trace_for_each(compos
             seen.append(float(self.model.optimizer.learning_rate))
 
     config = composed(*TINY, "pretrain.sizes=[[8,0.34],[12,0.33],[16,0.33]]")
-    done = pretrain(config, made_up_split(50), "float32", [Rates()])
+    done = pretrain(config.recipe, made_up_split(50), "float32", [Rates()])
     assert traced == [8, 12, 16]
     cosine = 0.002 * (1 + np.cos(np.pi * np.arange(1, 10) / 9)) / 2
     assert seen == pytest.approx(cosine, abs=1e-7)
@@ -167,7 +170,7 @@ def test_a_step_is_one_gradient_step_on_nt_xent(composed, made_up_split):
 @pytest.mark.slow
 def test_the_documents_experiment_runs_a_real_step_at_224_pixels(composed, made_up_split):
     config = composed("experiment=documents", "pretrain.batch_size=4", "pretrain.epochs=1")
-    done = pretrain(config, made_up_split(4, side=224, channels=3), "float32")
+    done = pretrain(config.recipe, made_up_split(4, side=224, channels=3), "float32")
     assert done.network.count_params() == 24_151_602
     assert done.steps == 1
     assert np.isfinite(done.history[0]["loss"])
@@ -175,7 +178,7 @@ def test_the_documents_experiment_runs_a_real_step_at_224_pixels(composed, made_
 
 def test_the_whole_step_compiles_under_xla_and_is_the_same(tiny, composed):
     _, images, done = tiny
-    compiled = pretrain(composed(*TINY, "pretrain.xla=true"), images, "float32")
+    compiled = pretrain(composed(*TINY, "pretrain.xla=true").recipe, images, "float32")
     np.testing.assert_allclose(weights(compiled.network), weights(done.network), atol=1e-3)
     assert compiled.history[-1]["loss"] == pytest.approx(done.history[-1]["loss"], rel=1e-4)
 
@@ -184,7 +187,7 @@ def test_several_steps_at_once_are_the_same_steps(tiny, composed):
     _, images, done = tiny
     seen = []
     looking = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
-    at_once = pretrain(composed(*TINY, "pretrain.steps_per_execution=3"), images, "float32", [looking])
+    at_once = pretrain(composed(*TINY, "pretrain.steps_per_execution=3").recipe, images, "float32", [looking])
     assert seen == [2] * 3
     assert (weights(at_once.network) == weights(done.network)).all()
     assert [row["loss"] for row in at_once.history] == [row["loss"] for row in done.history]

@@ -62,7 +62,7 @@ class Run:
                 state.save(path)
                 self.states.append(Checkpoint.load(path))
 
-            self.done = pretrain(config, images, precision, watching, Saving(start, save, **saving))
+            self.done = pretrain(config.recipe, images, precision, watching, Saving(start, save, **saving))
 
     def weights(self) -> list[bytes]:
         return [each.tobytes() for each in self.done.network.get_weights()]
@@ -136,7 +136,7 @@ def test_a_run_of_several_sizes_that_is_stopped_where_the_size_changes_goes_on_a
         def on_train_batch_end(self, batch, logs=None):
             sizes.append(self.model.size)
 
-    pretrain(config, run.images, precision, [Sizes()], Saving(run.states[stop - 1]))
+    pretrain(config.recipe, run.images, precision, [Sizes()], Saving(run.states[stop - 1]))
     assert sizes == [8, 8, 8, 12, 12, 12, 16, 16, 16][stop:]
 
 
@@ -158,7 +158,7 @@ def test_stopped_after_every_single_step_it_still_ends_with_the_same_bits(uninte
 
         with pytest.raises(Crash):
             pretrain(
-                config,
+                config.recipe,
                 run.images,
                 precision,
                 [EpochFacts(16), NeighbourMonitor(run.images, every=2, epochs=3, centre=False, seed=0)],
@@ -202,7 +202,7 @@ def test_a_state_is_not_changed_by_going_on_from_it(uninterrupted):
 
 def test_a_state_that_was_saved_is_not_changed_by_the_steps_after_it(composed, made_up_split):
     states = []
-    pretrain(composed(*TINY), made_up_split(50), "float32", (), Saving(None, states.append, minutes=0))
+    pretrain(composed(*TINY).recipe, made_up_split(50), "float32", (), Saving(None, states.append, minutes=0))
     assert [len(state.history) for state in states] == [0, 0, 1, 1, 1, 2, 2, 2, 3]
     for part in ("network", "optimizer", "means"):
         assert len({b"".join(each.tobytes() for each in getattr(state, part)) for state in states}) == 9

@@ -64,7 +64,7 @@ def on_devices(count: int, function, *arguments: str) -> None:
 def trained(*overrides: str, images=None, precision: str = "float32", saving=None):
     from simclr.training.pretrain import pretrain
 
-    return pretrain(compose([*TINY, *overrides]), images or made_up(50), precision, saving=saving)
+    return pretrain(compose([*TINY, *overrides]).recipe, images or made_up(50), precision, saving=saving)
 
 
 def assert_same_run(found, expected, close: float = CLOSE) -> None:
@@ -175,7 +175,7 @@ def same_resnet50_step() -> None:
     overrides = ("experiment=documents", "augment=simclr", "pretrain.batch_size=8", "pretrain.epochs=1")
     one, mirrored = (
         pretrain(
-            compose([*overrides, "data.image_size=64", f"pretrain.strategy={name}"]),
+            compose([*overrides, "data.image_size=64", f"pretrain.strategy={name}"]).recipe,
             made_up(8, side=64, channels=3),
             "float32",
         )
@@ -260,7 +260,7 @@ def goes_on_to_the_same_bits(precision: str) -> None:
     def run(start=None):
         states = []
         watching = [NeighbourMonitor(images, every=2, epochs=4, centre=False, seed=0)]
-        return pretrain(config, images, precision, watching, Saving(start, states.append, minutes=0)), states
+        return pretrain(config.recipe, images, precision, watching, Saving(start, states.append, minutes=0)), states
 
     def bits(done):
         return [each.tobytes() for each in done.network.get_weights()], [
@@ -305,7 +305,7 @@ def test_on_one_device_mirrored_is_one(composed, made_up_split):
     from simclr.training.pretrain import pretrain
 
     one, mirrored = (
-        pretrain(composed(*TINY, "pretrain.epochs=1", f"pretrain.strategy={name}"), made_up_split(32), "float32")
+        pretrain(composed(*TINY, "pretrain.epochs=1", f"pretrain.strategy={name}").recipe, made_up_split(32), "float32")
         for name in ("one", "mirrored")
     )
     assert mirrored.replicas == 1
