@@ -125,7 +125,7 @@ def probed_view(config: Config) -> View:
 
 def labelled_augment(config: Config) -> AugmentConfig:
     """How an image varies while a network is trained with its label: the views' geometry, without colour and noise."""
-    geometry = ("crop_area", "crop_aspect", "flip", "rotation", "scale", "shear", "shift")
+    geometry = ("crop_area", "crop_aspect", "crop_fit", "flip", "rotation", "scale", "shear", "shift")
     return AugmentConfig(name="labelled", **{name: getattr(config.augment, name) for name in geometry})
 
 

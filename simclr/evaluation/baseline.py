@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from simclr.config import LABELLED_TRAINING, Config, settings
+from simclr.config import LABELLED_TRAINING, Config, Decides, decisive, settings
 from simclr.config.cell import fingerprint, head_layers, labelled_augment, probed_view
 from simclr.data import AnySplit, Images
 from simclr.data.labels import Positions
@@ -29,6 +29,9 @@ PIXELS_SIDE = 32
 CHUNK = 256
 VERSION = 2
 """Counts changes in what the baselines mean: under another number they are measured again."""
+
+CAME_LATER = ("crop_fit", "blur_draw")
+"""Settings of views that are younger than the first baselines."""
 
 
 def pixel_baseline(config: Config, images: Images, subsets: Sequence[Positions], report: Report) -> Evaluation:
@@ -98,7 +101,7 @@ def supervised_baseline(
         **_protocol(config, images, subsets),
         "network": _network(config, layer),
         "encoder": asdict(config.encoder),
-        "augment": asdict(labelled_augment(config)),
+        "augment": _geometry(config),
         "side": config.pretrain.side,
         "size": int(config.pretrain.sizes[-1][0]),
         "view": str(probed_view(config)),
@@ -125,6 +128,16 @@ def _network(config: Config, layer: str) -> list[tuple[str, int]]:
     if layer not in names:
         return [(layer, 0)]
     return [(each.name, each.width) for each in on_the_way[: names.index(layer) + 1]]
+
+
+def _geometry(config: Config) -> dict[str, Any]:
+    """How labelled images vary.
+
+    What settings say that came later counts where they say something new: a baseline from before them is found again.
+    """
+    augment = labelled_augment(config)
+    counts = decisive(augment, Decides.WEIGHTS)
+    return {key: value for key, value in asdict(augment).items() if key in counts or key not in CAME_LATER}
 
 
 def _once(

@@ -96,6 +96,8 @@ def test_training_and_probing_happen_at_the_images_size_unless_told_otherwise(co
         ("encoder.widths=[32]", "encoder.widths=\\[32\\]: one width per stage"),
         ("head.hidden=[32]", "head.hidden=\\[32\\]: two widths"),
         ("augment.crop_area=[0.9,0.2]", "augment.crop_area.*the smaller one first"),
+        ("augment.crop_fit=redrawm", 'valid is clipped, redrawn. Did you mean "redrawn"'),
+        ("augment.blur_sigma=[0,0.01]", r"augment.blur_sigma=\[0,0.01\] augment.blur_draw=log_uniform: 0 has no log"),
         ("augment.flip=2", "augment.flip=2: valid is at least 0, at most 1"),
         ("augment=documents augment.local_views=2", "augment.local_views=2.*valid is 0"),
         ("augment.local_views=2 pretrain.microbatch=32", "augment.local_views=2 pretrain.microbatch=32: valid is one"),
