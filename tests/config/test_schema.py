@@ -76,6 +76,13 @@ def test_the_long_recipe_is_the_short_one_for_longer_with_local_views(composed):
     assert long.pretrain.epochs > short.pretrain.epochs
 
 
+@pytest.mark.parametrize("experiment", ["imagenet5", "imagenet5_long"])
+def test_a_recipe_keeps_the_ways_that_its_figures_were_measured_with(composed, experiment):
+    paper, recipe = composed("augment=simclr").augment, composed(f"experiment={experiment}").augment
+    assert (paper.crop_fit, paper.blur_draw) == ("redrawn", "uniform")
+    assert (recipe.crop_fit, recipe.blur_draw, recipe.blur_sigma) == ("clipped", "log_uniform", [0.0004, 0.009])
+
+
 def test_training_and_probing_happen_at_the_images_size_unless_told_otherwise(composed):
     config = composed("data.image_size=24")
     assert config.pretrain.sizes == [[24, 1.0]]

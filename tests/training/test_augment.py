@@ -19,6 +19,7 @@ from simclr.training.augment import (
     random_affine,
     random_colour,
     random_resized_crop,
+    random_sigma,
     random_views,
     resample,
     resampling,
@@ -200,6 +201,13 @@ def test_blurs_are_spread_as_they_are_said_to_be(draw, spread):
     assert stats.kstest(sigma, spread.cdf).pvalue > 0.001
     other = {"uniform": stats.loguniform(1, 3), "log_uniform": stats.uniform(1, 2)}[draw]
     assert stats.kstest(sigma, other.cdf).pvalue < 1e-6
+
+
+def test_the_papers_blur_is_of_a_tenth_of_a_pixel_to_two_of_224(composed):
+    config = composed("augment=simclr").augment
+    sigma = 224 * random_sigma(config, uniform((0,), (10_000,))).numpy()
+    assert (sigma.min(), sigma.mean(), sigma.max()) == pytest.approx((0.1, 1.05, 2.0), abs=0.02)
+    assert stats.kstest(sigma, stats.uniform(0.1, 1.9).cdf).pvalue > 0.001
 
 
 def test_a_blur_of_nothing_changes_nothing():
