@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from simclr.config.setting import Decides, Range, options, setting
+from simclr.config.setting import Decides, OneOf, Range, options, setting
 
 WEIGHTS = Decides.WEIGHTS
 PROBABILITY = Range(0, 1)
@@ -20,6 +20,10 @@ def _multi_crop(augment: AugmentConfig) -> bool:
     return augment.local_views > 0
 
 
+def _crops(augment: AugmentConfig) -> bool:
+    return augment.crop_area[0] < 1 or _multi_crop(augment)
+
+
 @dataclass
 class AugmentConfig:
     """What makes two views of an image: geometry first, then colour, blur and noise."""
@@ -28,14 +32,15 @@ class AugmentConfig:
     """Which kind of views; `augment=NAME` brings its strengths too."""
     crop_area: list[float] = setting([1.0, 1.0], WEIGHTS, Range(0, 1, above=True), "share of the image")
     """The smallest and the largest part of the image that a crop shows; `[1, 1]`: no crop."""
-    crop_aspect: list[float] = setting(
-        [0.75, 4 / 3],
-        WEIGHTS,
-        Range(0.1, 10),
-        "width / height",
-        lambda each: each.crop_area[0] < 1 or _multi_crop(each),
-    )
+    crop_aspect: list[float] = setting([0.75, 4 / 3], WEIGHTS, Range(0.1, 10), "width / height", _crops)
     """The narrowest and the widest crop."""
+    crop_fit: str = setting(
+        "clipped",
+        WEIGHTS,
+        OneOf(("clipped", "redrawn")),
+        counts=lambda augment: _crops(augment) and augment.crop_fit != "clipped",
+    )
+    """What becomes of a crop that does not fit: cut off, or drawn again, as RandomResizedCrop does (ten attempts)."""
     flip: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
     """How often a view is a mirror image."""
     jitter: float = setting(0.0, WEIGHTS, PROBABILITY, "probability")
@@ -56,6 +61,13 @@ class AugmentConfig:
         [0.0004, 0.009], WEIGHTS, Range(0, 0.2), "share of the side", lambda augment: augment.blur > 0
     )
     """The weakest and the strongest blur."""
+    blur_draw: str = setting(
+        "log_uniform",
+        WEIGHTS,
+        OneOf(("log_uniform", "uniform")),
+        counts=lambda augment: augment.blur > 0 and augment.blur_draw != "log_uniform",
+    )
+    """How strengths are drawn from between them: evenly, as the paper's code does, or their logarithms evenly."""
     rotation: float = setting(0.0, WEIGHTS, Range(0, 180, "degrees"), "degrees, from -r to r")
     """The largest angle, r."""
     scale: float = setting(0.0, WEIGHTS, Range(0, 2), "exp(-s) to exp(s), each axis by itself")

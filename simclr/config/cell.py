@@ -160,7 +160,7 @@ def probed_view(probe: ProbeConfig, augment: AugmentConfig) -> View:
 
 def labelled_augment(augment: AugmentConfig) -> AugmentConfig:
     """How an image varies while a network is trained with its label: the views' geometry, without colour and noise."""
-    geometry = ("crop_area", "crop_aspect", "flip", "rotation", "scale", "shear", "shift")
+    geometry = ("crop_area", "crop_aspect", "crop_fit", "flip", "rotation", "scale", "shear", "shift")
     return AugmentConfig(name="labelled", **{name: getattr(augment, name) for name in geometry})
 
 

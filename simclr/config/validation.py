@@ -124,6 +124,11 @@ def _validate_augment(augment: AugmentConfig) -> None:
     ):
         if len(ends) != 2 or ends[0] > ends[1]:
             raise InvalidInput(f"augment.{key}={ends}: two numbers are needed, the smaller one first")
+    if augment.blur_sigma[0] == 0 and augment.blur_draw == "log_uniform":
+        raise InvalidInput(
+            f"augment.blur_sigma={_shown(augment.blur_sigma)} augment.blur_draw=log_uniform: "
+            "0 has no logarithm; valid is more than 0, or augment.blur_draw=uniform"
+        )
     if augment.local_views and augment.name == "documents":
         raise InvalidInput(
             f"augment.local_views={augment.local_views}: augment=documents draws for a whole batch; valid is 0"

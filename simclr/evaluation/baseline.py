@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from simclr.config import LABELLED_TRAINING, EncoderConfig, HeadConfig, ProbeConfig, Recipe
+from simclr.config import (
+    LABELLED_TRAINING,
+    AugmentConfig,
+    Decides,
+    EncoderConfig,
+    HeadConfig,
+    ProbeConfig,
+    Recipe,
+    decisive,
+)
 from simclr.config.cell import fingerprint, head_layers, labelled_augment, probed_view
 from simclr.data import AnySplit, Images
 from simclr.data.labels import Positions
@@ -29,6 +38,9 @@ PIXELS_SIDE = 32
 CHUNK = 256
 VERSION = 2
 """Counts changes in what the baselines mean: under another number they are measured again."""
+
+CAME_LATER = ("crop_fit", "blur_draw")
+"""Settings of views that are younger than the first baselines."""
 
 
 def pixel_baseline(
@@ -110,7 +122,7 @@ def supervised_baseline(
         **_protocol(images, subsets, recipe.seed),
         "network": _network(recipe.encoder, recipe.head, layer),
         "encoder": asdict(recipe.encoder),
-        "augment": asdict(labelled_augment(recipe.augment)),
+        "augment": _geometry(recipe.augment),
         "side": recipe.pretrain.side,
         "size": int(recipe.pretrain.sizes[-1][0]),
         "view": str(probed_view(probe, recipe.augment)),
@@ -137,6 +149,16 @@ def _network(encoder: EncoderConfig, head: HeadConfig, layer: str) -> list[tuple
     if layer not in names:
         return [(layer, 0)]
     return [(each.name, each.width) for each in on_the_way[: names.index(layer) + 1]]
+
+
+def _geometry(augment: AugmentConfig) -> dict[str, Any]:
+    """How labelled images vary.
+
+    What settings say that came later counts where they say something new: a baseline from before them is found again.
+    """
+    geometry = labelled_augment(augment)
+    counts = decisive(geometry, Decides.WEIGHTS)
+    return {key: value for key, value in asdict(geometry).items() if key in counts or key not in CAME_LATER}
 
 
 def _once(

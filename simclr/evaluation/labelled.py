@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from simclr.config import AugmentConfig
 from simclr.training.augment import random_affine, random_resized_crop
-from simclr.training.randomness import uniform
+from simclr.training.crop import chances
 
 MOMENTUM = 0.9
 """Of every batch norm's moving statistics: a training of a few dozen steps has to forget those that it began with."""
@@ -75,7 +75,7 @@ def labelled_views(
     Returns:
         (N, size, size, C) of ``dtype`` in [0, 1].
     """
-    draws = iter(tf.unstack(uniform((seed, step), (aspect.shape[0], _DRAWS)), axis=1))
+    draws = iter(tf.unstack(chances(augment, (seed, step), aspect.shape[0], _DRAWS), axis=1))
     views = random_resized_crop(augment, lines, aspect, size, draws, dtype)
     if augment.rotation or augment.scale or augment.shear or augment.shift:
         views = random_affine(augment, views, draws)

@@ -8,14 +8,16 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from omegaconf import MISSING
 
+from simclr.config import Config, settings
 from simclr.foundation.errors import one_line
 from simclr.records.result import SCHEMA
 
@@ -196,7 +198,7 @@ def _settings(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         loaded = None
     if isinstance(loaded, dict):
-        return dict(flat(loaded))
+        return {**_defaults(), **dict(flat(loaded))}
     cell = record["cell"]
     return {
         "data.name": cell.get("data"),
@@ -212,6 +214,12 @@ def _settings(path: Path, record: dict[str, Any]) -> dict[str, Any]:
 
 _ALIAS = re.compile(r"(?:^|[\s\[{,:-])\*\w", re.MULTILINE)
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """The schema's own values: what was done before there were these settings, and by cells recorded then."""
+    return {key: value for key, _, value in settings(Config()) if value != MISSING}
 
 
 def flat(nested: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -19,14 +19,16 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from simclr.config import AugmentConfig
+from simclr.training.crop import chances, random_crop
 from simclr.training.documents_augment import documents_views
-from simclr.training.randomness import around_zero, normal, uniform
+from simclr.training.randomness import around_zero, between, log_between, normal, uniform
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in an image's brightness (ITU-R BT.601)."""
 
 _TO_YIQ = np.array([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], np.float32)
 _DRAWS = 24
+_SHARP = 1e-3  # pixels: a standard deviation that blurs nothing
 NOISE, LOCAL = 1, 2  # tell the noise's and the local views' numbers from those of two views' geometry and colours
 
 
@@ -72,7 +74,7 @@ def random_views(
     count = 2
     if local:
         config, key, count = replace(config, crop_area=config.local_area), (*key, LOCAL), config.local_views
-    draws = _own(uniform(key, (count * lines.shape[0] * share[1], _DRAWS)), count, share)
+    draws = _own(chances(config, key, count * lines.shape[0] * share[1], _DRAWS), count, share)
     columns = iter(tf.unstack(draws, axis=1))
     views = random_resized_crop(config, lines, aspect, size, columns, dtype)
     if config.rotation or config.scale or config.shear or config.shift:
@@ -123,40 +125,39 @@ def random_resized_crop(
     draws: Iterator[tf.Tensor],
     dtype: Any = tf.float32,
 ) -> tf.Tensor:
-    """Rectangles of each image of random area, aspect and place, perhaps mirrored and blurred: V views, usually two.
-
-    The crop's width and height in shares of the image's are w = sqrt(area * r / aspect), h = sqrt(area * aspect / r),
-    where r is the crop's own aspect, so that w h = area and (w * aspect) / h = r; what would stick out is cut off.
+    """Rectangles of each image, see :mod:`simclr.training.crop`, perhaps mirrored and blurred: V views, usually two.
 
     Args:
-        config: the crop's area and aspect, the probabilities of mirror image and blur.
+        config: the crop's area and aspect, the probabilities of mirror image and blur, and how strong that is.
         lines: (N, S, C, S) uint8.
         aspect: (N,) float32, true width / height.
         size: side of the views in pixels.
-        draws: uniform numbers in [0, 1), (V N,) each.
+        draws: of :func:`simclr.training.crop.chances`, (V N,) each.
         dtype: of the pixels.
 
     Returns:
         (V N, C, size, size) of ``dtype``; the first N are the first view of each.
     """
     by_image = (tf.transpose(tf.reshape(draw, (-1, aspect.shape[0]))) for draw in draws)  # (N, V)
-    aspect = aspect[:, None]
-    area = _between(next(by_image), *config.crop_area)
-    ratio = tf.exp(_between(next(by_image), *(math.log(end) for end in config.crop_aspect)))
-    if config.crop_area[0] == 1:  # the whole image, whatever its aspect
-        width = height = tf.ones_like(area)
-    else:
-        width = tf.minimum(tf.sqrt(area * ratio / aspect), 1.0)
-        height = tf.minimum(tf.sqrt(area * aspect / ratio), 1.0)
-    mirrored = next(by_image) < config.flip
-    left, top = next(by_image) * (1 - width), next(by_image) * (1 - height)
-    across = resampling(left, width, size, lines.shape[-1], mirrored)
-    down = resampling(top, height, size, lines.shape[1])
+    crop = random_crop(config, aspect[:, None], by_image)
+    across = resampling(crop.left, crop.width, size, lines.shape[-1], crop.mirrored)
+    down = resampling(crop.top, crop.height, size, lines.shape[1])
     if config.blur:
-        sigma = size * tf.exp(_between(next(by_image), *(math.log(end) for end in config.blur_sigma)))
-        blur = _gaussian(tf.where(next(by_image) < config.blur, sigma, 1e-3), size)
+        sigma = size * random_sigma(config, next(by_image))
+        blur = _gaussian(tf.maximum(tf.where(next(by_image) < config.blur, sigma, _SHARP), _SHARP), size)
         across, down = blur @ across, blur @ down
     return resample(lines, down, across, dtype)
+
+
+def random_sigma(config: AugmentConfig, draws: tf.Tensor) -> tf.Tensor:
+    """Standard deviations of blurs in shares of a view's side, of uniform numbers in [0, 1).
+
+    The paper's code draws them evenly from 0.1 to 2 pixels, and what goes with the side there is the kernel, a tenth of
+    it: at the paper's 224 pixels all of the strongest blur (5.5 deviations to each side), at 32 the three pixels in its
+    middle. Here the kernel is whole and sigma goes with the side. At 224 pixels that is the same; a smaller view is
+    blurred as a large one is that is made small afterwards.
+    """
+    return (between if config.blur_draw == "uniform" else log_between)(draws, *config.blur_sigma)
 
 
 def resample(lines: tf.Tensor, down: tf.Tensor, across: tf.Tensor, dtype: Any = tf.float32) -> tf.Tensor:
@@ -288,7 +289,3 @@ def _gaussian(sigma: tf.Tensor, size: int) -> tf.Tensor:
     line = tf.range(size, dtype=tf.float32)
     weights = tf.exp(-(((line[:, None] - line) / sigma[..., None, None]) ** 2) / 2)
     return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
-
-
-def _between(draw: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    return low + draw * (high - low)

@@ -56,6 +56,16 @@ def around_zero(draw: tf.Tensor, reach: float) -> tf.Tensor:
     return reach * (2 * draw - 1)
 
 
+def between(draw: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    """Numbers from [0, 1) spread evenly over [low, high)."""
+    return low + draw * (high - low)
+
+
+def log_between(draw: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    """Numbers from [0, 1) spread over [low, high), their logarithms evenly."""
+    return tf.exp(between(draw, math.log(low), math.log(high)))
+
+
 def _mix(state: tf.Tensor) -> tf.Tensor:
     """SplitMix64's output function: 64 bits in, 64 bits out, each of which depends on all."""
     state = (state ^ _shifted(state, 30)) * _FIRST

@@ -17,6 +17,7 @@ from simclr.config.cell import (
     describe,
     fingerprint,
     head_layers,
+    pretraining_identity,
     probed_layer,
     skipped_name,
 )
@@ -81,8 +82,11 @@ def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
         (["encoder=resnet50"], {"encoder.stem", "encoder.shortcut", "encoder.norm_momentum"}),
         (["augment.jitter=0"], {f"augment.{name}" for name in ("brightness", "contrast", "saturation", "hue")}),
         (["augment.local_views=0"], {"augment.local_area"}),
-        (["augment.local_views=0", "augment.crop_area=[1.0,1.0]"], {"augment.local_area", "augment.crop_aspect"}),
-        (["augment.blur=0"], {"augment.blur_sigma"}),
+        (
+            ["augment.local_views=0", "augment.crop_area=[1.0,1.0]"],
+            {"augment.local_area", "augment.crop_aspect", "augment.crop_fit"},
+        ),
+        (["augment.blur=0"], {"augment.blur_sigma", "augment.blur_draw"}),
     ],
     ids=lambda given: " ".join(sorted(given)),
 )
@@ -93,6 +97,23 @@ def test_a_setting_that_another_one_makes_idle_is_no_difference(composed, overri
     key = describe(config, DIGEST).key
     deciding = [name for name, decides in KEYS if decides is Decides.WEIGHTS and not name.endswith(".name")]
     assert {name for name in deciding if describe(changed(config, name), DIGEST).key == key} == idle
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["augment=affine", "augment.crop_area=[0.5,1.0]", "augment.blur=0.5"],
+        ["augment=simclr", "augment.crop_fit=clipped", "augment.blur=0.5", "augment.blur_draw=log_uniform"],
+        ["experiment=imagenet5", "augment.blur=0.5"],
+        ["experiment=imagenet5_long"],
+        ["experiment=documents"],
+    ],
+    ids=" ".join,
+)
+def test_what_was_trained_before_crops_were_redrawn_keeps_its_key(composed, overrides):
+    identity = pretraining_identity(composed(*overrides), DIGEST)
+    assert {"augment.crop_area", "augment.blur"} < set(identity)
+    assert not {"augment.crop_fit", "augment.blur_draw"} & set(identity)
 
 
 def test_other_data_are_another_pretraining(composed):

@@ -76,6 +76,13 @@ def test_the_long_recipe_is_the_short_one_for_longer_with_local_views(composed):
     assert long.pretrain.epochs > short.pretrain.epochs
 
 
+@pytest.mark.parametrize("experiment", ["imagenet5", "imagenet5_long"])
+def test_a_recipe_keeps_the_ways_that_its_figures_were_measured_with(composed, experiment):
+    paper, recipe = composed("augment=simclr").augment, composed(f"experiment={experiment}").augment
+    assert (paper.crop_fit, paper.blur_draw) == ("redrawn", "uniform")
+    assert (recipe.crop_fit, recipe.blur_draw, recipe.blur_sigma) == ("clipped", "log_uniform", [0.0004, 0.009])
+
+
 def test_training_and_probing_happen_at_the_images_size_unless_told_otherwise(composed):
     config = composed("data.image_size=24")
     assert config.pretrain.sizes == [[24, 1.0]]
@@ -96,6 +103,8 @@ def test_training_and_probing_happen_at_the_images_size_unless_told_otherwise(co
         ("encoder.widths=[32]", "encoder.widths=\\[32\\]: one width per stage"),
         ("head.hidden=[32]", "head.hidden=\\[32\\]: two widths"),
         ("augment.crop_area=[0.9,0.2]", "augment.crop_area.*the smaller one first"),
+        ("augment.crop_fit=redrawm", 'valid is clipped, redrawn. Did you mean "redrawn"'),
+        ("augment.blur_sigma=[0,0.01]", r"augment.blur_sigma=\[0,0.01\] augment.blur_draw=log_uniform: 0 has no log"),
         ("augment.flip=2", "augment.flip=2: valid is at least 0, at most 1"),
         ("augment=documents augment.local_views=2", "augment.local_views=2.*valid is 0"),
         ("augment.local_views=2 pretrain.microbatch=32", "augment.local_views=2 pretrain.microbatch=32: valid is one"),

@@ -74,6 +74,8 @@ def test_it_is_a_record_like_a_probes_with_an_accuracy_for_each_subset(first):
         "pretrain.epochs=7",
         "head=none",
         "augment.brightness=0.9",
+        "augment.crop_fit=redrawn",
+        "augment.blur_draw=uniform",
         "optimizer=sgd",
         "probe.layer=-4",
     ],
@@ -104,6 +106,17 @@ def test_another_encoder_seed_training_or_layer_is_measured_by_itself(composed, 
     ):
         measured(composed(*QUICK, f"head={head}", root), images, layer)
         assert len(kept(tmp_path)) == so_far
+
+
+def test_one_that_was_measured_before_crops_were_redrawn_is_found_again(composed, images, tmp_path, monkeypatch):
+    identities = []
+    monkeypatch.setattr(baseline, "_once", lambda *given: identities.append(given[2]["augment"]))
+    for crop in ("clipped", "redrawn"):
+        measured(composed(*QUICK, "augment=simclr", f"augment.crop_fit={crop}", f"root={tmp_path}"), images)
+    before, now = identities
+    assert "crop_aspect" in before
+    assert not {"crop_fit", "blur_draw"} & set(before)
+    assert now == {**before, "crop_fit": "redrawn"}
 
 
 def test_one_that_is_stopped_goes_on_with_the_next_subset_to_the_same_answers(

@@ -145,7 +145,7 @@ def test_a_pretrained_network_needs_fewer_steps_than_one_at_its_first_weights(co
 
 def test_labelled_images_vary_in_geometry_alone(composed):
     augment = labelled_augment(composed("augment=simclr").augment)
-    assert (augment.crop_area, augment.flip) == ([0.15, 1.0], 0.5)
+    assert (augment.crop_area, augment.crop_fit, augment.flip) == ([0.15, 1.0], "redrawn", 0.5)
     assert (augment.jitter, augment.grey, augment.blur, augment.noise) == (0, 0, 0, 0)
     assert labelled_augment(composed("augment=affine").augment).rotation == 15
 

@@ -30,6 +30,15 @@ def test_where_work_is_done_is_no_axis(tmp_path):
     assert [each.seeds for each in found.groups] == [(0, 1)] * 2
 
 
+def test_a_setting_that_a_record_is_older_than_is_no_axis(tmp_path):
+    root = build(tmp_path, grid(TRUTH, augment__crop_fit="clipped"))
+    for path in root.glob("results/*-s0-*/config.yaml"):
+        path.write_text(path.read_text().replace("  crop_fit: clipped\n", ""))
+    found = group(read(root).cells)
+    assert found.axes == ()
+    assert [each.seeds for each in found.groups] == [(0, 1, 2)] * 2
+
+
 def test_layers_come_in_the_order_in_which_an_image_passes_them():
     layers = ["projection", "relu_2", "relu_1", "encoder", "stage_10", "stage_2", "dense_1"]
     expected = ["stage_2", "stage_10", "encoder", "dense_1", "relu_1", "relu_2", "projection"]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import stats
 
 from simclr.config import AugmentConfig, Config, Decides, decisive
 from simclr.training.augment import (
@@ -18,12 +19,14 @@ from simclr.training.augment import (
     random_affine,
     random_colour,
     random_resized_crop,
+    random_sigma,
     random_views,
     resample,
     resampling,
     still_view,
 )
 from simclr.training.documents_augment import adjust_contrast, adjust_hue, adjust_saturation
+from simclr.training.randomness import uniform
 
 SIMCLR = AugmentConfig(
     name="simclr",
@@ -37,6 +40,7 @@ SIMCLR = AugmentConfig(
     grey=0.2,
     blur=0.5,
 )
+PAPER = replace(SIMCLR, crop_fit="redrawn", blur_draw="uniform")
 AFFINE = AugmentConfig(name="affine", rotation=15, scale=0.2, shear=0.2, shift=0.1, jitter=1, brightness=0.3, noise=0.1)
 DOCUMENTS = AugmentConfig(
     name="documents", flip=0.5, jitter=0.8, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, grey=0.2
@@ -102,7 +106,7 @@ def test_the_documents_draw_once_for_a_whole_batch():
     assert (found[6:] == found[6]).all()
 
 
-@EVERY
+@pytest.mark.parametrize("config", [SIMCLR, PAPER, AFFINE, DOCUMENTS], ids=["simclr", "paper", "affine", "documents"])
 def test_views_are_the_same_under_xla(config):
     lines, aspect = line_order(pictures()), tf.fill((6,), 1.5)
 
@@ -176,6 +180,39 @@ def test_blur_takes_away_detail_and_keeps_the_mean():
     )
     assert soft.std() < 0.5 * sharp.std()
     assert soft.mean() == pytest.approx(sharp.mean(), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("draw", "spread"),
+    [("uniform", stats.uniform(1, 2)), ("log_uniform", stats.loguniform(1, 3))],
+    ids=["uniform", "log_uniform"],
+)
+def test_blurs_are_spread_as_they_are_said_to_be(draw, spread):
+    """A point is blurred to a Gaussian, whose variance is the blur's."""
+    count, side = 1_000, 32
+    point = np.zeros((1, side, side, 1), np.uint8)
+    point[:, side // 2, side // 2] = 255
+    config = AugmentConfig(name="simclr", blur=1, blur_sigma=[1 / side, 3 / side], blur_draw=draw)
+    images, ones = line_order(point.repeat(count, axis=0)), tf.ones(count)
+    found = random_resized_crop(config, images, ones, side, iter(tf.unstack(uniform((0,), (count, 7)), axis=1)))
+    row = found.numpy()[:, 0].sum(axis=1)
+    sigma = np.sqrt((row * (np.arange(side) - side // 2) ** 2).sum(axis=1) / row.sum(axis=1))
+    assert sigma.mean() == pytest.approx(spread.mean(), abs=4 * spread.std() / np.sqrt(count))
+    assert stats.kstest(sigma, spread.cdf).pvalue > 0.001
+    other = {"uniform": stats.loguniform(1, 3), "log_uniform": stats.uniform(1, 2)}[draw]
+    assert stats.kstest(sigma, other.cdf).pvalue < 1e-6
+
+
+def test_the_papers_blur_is_of_a_tenth_of_a_pixel_to_two_of_224(composed):
+    config = composed("augment=simclr").augment
+    sigma = 224 * random_sigma(config, uniform((0,), (10_000,))).numpy()
+    assert (sigma.min(), sigma.mean(), sigma.max()) == pytest.approx((0.1, 1.05, 2.0), abs=0.02)
+    assert stats.kstest(sigma, stats.uniform(0.1, 1.9).cdf).pvalue > 0.001
+
+
+def test_a_blur_of_nothing_changes_nothing():
+    still = AugmentConfig(name="simclr", blur=1, blur_sigma=[0.0, 0.0], blur_draw="uniform")
+    np.testing.assert_array_equal(views(still, pictures()), views(replace(still, blur=0), pictures()))
 
 
 def test_no_affine_change_leaves_the_image():
@@ -282,7 +319,9 @@ STRENGTHS = {
     "hue": st.sampled_from([0.0, 0.1]),
     "crop_area": st.sampled_from([[1.0, 1.0], [0.3, 1.0]]),
     "crop_aspect": st.sampled_from([[0.5, 2.0], [1.0, 1.5]]),
+    "crop_fit": st.sampled_from(["clipped", "redrawn"]),
     "blur_sigma": st.sampled_from([[0.01, 0.02], [0.05, 0.1]]),
+    "blur_draw": st.sampled_from(["log_uniform", "uniform"]),
 }
 
 
