@@ -70,7 +70,8 @@ class Watch:
         """
         self._over.set()
         self._thread.join()
-        self._look(lambda _: None)
+        # What ended since the last look; a table goes with the grid, its lines stay.
+        self._look((lambda _: None) if self._console.is_terminal else self._say)
         console = Console(highlight=False, soft_wrap=True)
         plan = self._grid.plan
         counts = Counter(each.doing for each in self._known.values())

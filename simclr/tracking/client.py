@@ -6,6 +6,7 @@ import logging
 import math
 import netrc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -96,10 +97,24 @@ def prepare_environment(folder: Path) -> None:
 
 
 def set_up() -> None:
-    """Start the client's process."""
+    """Start the client's process.
+
+    At exit the client says goodbye to it; where it has gone before, which costs nothing by then, its traceback is for
+    the debug log.
+    """
     import wandb
 
+    if sys.unraisablehook is not _unraisable:
+        sys.unraisablehook = _unraisable
     wandb.setup(wandb.Settings(silent=True, quiet=True))
+
+
+def _unraisable(given: sys.UnraisableHookArgs) -> None:
+    """What an error that nobody can catch is worth: one of the client's own callbacks no more than a line."""
+    if str(getattr(given.object, "__module__", "")).startswith("wandb."):
+        log.debug("W&B: %s", reason(given.exc_value) if isinstance(given.exc_value, Exception) else given.exc_type)
+    else:
+        sys.__unraisablehook__(given)
 
 
 def resolve_mode(wanted: str) -> str:

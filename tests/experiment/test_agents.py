@@ -265,7 +265,7 @@ def test_a_machine_takes_a_network_that_another_one_makes_from_the_server_and_ma
 ) -> None:
     one, two = machine("one"), machine("two")
     heads = {"head": ["two_relu", "one_relu"], "probe.layer": [-2, -4]}
-    sweep = begin_sweep(one, sweep_file(one, "smoke.yaml", heads, "store.remote=wandb", "pretrain.epochs=8"))
+    sweep = begin_sweep(one, sweep_file(one, "smoke.yaml", heads, "store.remote=wandb", "pretrain.epochs=40"))
     working = [(each, each.agent(sweep, "--count", "1")) for each in (one, two)]
     for where, process in working:
         until_ended(where, process)

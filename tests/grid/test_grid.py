@@ -297,11 +297,15 @@ def test_after_the_death_of_the_parent_its_workers_end_their_jobs_and_nothing_is
     grid.until_it_trains(2)
     grid.process.kill()
     grid.process.wait()
+    networks = pretrained(grid.root)
     again = start(*command).done()
     assert statuses(again.root) == ["finished"] * 3
-    for key in pretrained(again.root):
-        assert sum(f" pretraining {key}: " in line for line in logs(again.root)) == 1
-    assert len(pretrained(again.root)) == 3
+    made = pretrained(again.root)
+    assert len(made) == 3
+    assert made.items() >= networks.items()
+    # The two that were trained at its death ended by themselves; the third may have been begun by a worker that left.
+    begun = [sum(f" pretraining {key}: " in line for line in logs(again.root)) for key in made]
+    assert sorted(begun)[:2] == [1, 1]
 
 
 @pytest.mark.slow
