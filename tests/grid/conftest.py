@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -37,3 +38,15 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for each in started:
         each.end()
+
+
+@pytest.fixture
+def file(tmp_path):
+    """``file(text)``: a sweep file of this text."""
+
+    def write(text: str):
+        path = tmp_path / "sweep.yaml"
+        path.write_text(dedent(text))
+        return path
+
+    return write

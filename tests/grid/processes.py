@@ -36,6 +36,24 @@ LONG = "pretrain.epochs=5000"
 
 SAME = ("status", "error", "name", "cell", "data", "probe", "baselines", "representation")
 
+SMALL = "".join(f"      - {text}\n" for text in TINY)
+
+ABLATION = f"""
+    program: run.py
+    method: grid
+    name: ablation
+    metric: {{name: probe/test_accuracy, goal: maximize}}
+    parameters:
+      head: {{values: [zero_relu, one_relu, two_relu]}}
+      probe.layer: {{values: [-2, -4, -6]}}
+    command:
+      - ${{env}}
+      - ${{interpreter}}
+      - ${{program}}
+{SMALL}      - on_invalid=skip
+      - ${{args_no_hyphens}}
+"""
+
 
 class Command:
     """A started grid; its output goes to files, so that nobody has to read along.

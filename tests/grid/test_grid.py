@@ -14,10 +14,12 @@ import pytest
 from simclr import store
 from simclr.grid.job import OutOfSight, run_job
 from tests.grid.processes import (
+    ABLATION,
     GRID,
     HALF,
     LONG,
     RUN,
+    SWEEP,
     TINY,
     Command,
     logs,
@@ -46,6 +48,17 @@ def test_nine_cells_are_six_results_three_pruned_ones_and_three_pretrainings(ser
         assert record["log"] is None or Path(record["log"]).exists(), name
     assert not present(serial.root)
     assert not [path for path in serial.root.glob("grids/*/*") if path.is_dir()]
+
+
+def test_a_sweep_file_of_a_grid_is_the_same_grid(file, finished, start):
+    path = file(ABLATION)
+    told = start(SWEEP, str(path), "--dry-run").done()
+    assert "9 cells: 6 done, 3 pruned" in told.output
+    ran = start(SWEEP, str(path)).done()
+    assert "9 cells: 6 done, 3 pruned" in ran.output
+    assert statuses(finished) == ["finished"] * 6 + ["skipped"] * 3
+    one = start(SWEEP, str(path), "head=two_relu", "probe.layer=relu_1", "probe.label_fraction=0.3").done()
+    assert "1 cell: 1 finished" in one.output
 
 
 @pytest.mark.slow

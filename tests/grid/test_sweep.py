@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-from textwrap import dedent
-
 import pytest
 
 from simclr.sweep.file import read
 from simclr.sweep.search import Search
-from tests.grid.processes import RUN, SWEEP, TINY, pretrained, records, statuses
-
-SMALL = "".join(f"      - {text}\n" for text in TINY)
-
-ABLATION = f"""
-    program: run.py
-    method: grid
-    name: ablation
-    metric: {{name: probe/test_accuracy, goal: maximize}}
-    parameters:
-      head: {{values: [zero_relu, one_relu, two_relu]}}
-      probe.layer: {{values: [-2, -4, -6]}}
-    command:
-      - ${{env}}
-      - ${{interpreter}}
-      - ${{program}}
-{SMALL}      - on_invalid=skip
-      - ${{args_no_hyphens}}
-"""
+from tests.grid.processes import ABLATION, RUN, SMALL, SWEEP, pretrained, records
 
 PROBES = f"""
     program: run.py
@@ -42,32 +22,9 @@ PROBES = f"""
 """
 
 
-@pytest.fixture
-def file(tmp_path):
-    """``file(text)``: a sweep file of this text."""
-
-    def write(text: str):
-        path = tmp_path / "sweep.yaml"
-        path.write_text(dedent(text))
-        return path
-
-    return write
-
-
 def trials(path, root, *overrides):
     found = Search(read(path, overrides), root).trials()
     return [(each.state, each.value) for each in found]
-
-
-def test_a_sweep_file_of_a_grid_is_the_same_grid(file, finished, start):
-    path = file(ABLATION)
-    told = start(SWEEP, str(path), "--dry-run").done()
-    assert "9 cells: 6 done, 3 pruned" in told.output
-    ran = start(SWEEP, str(path)).done()
-    assert "9 cells: 6 done, 3 pruned" in ran.output
-    assert statuses(finished) == ["finished"] * 6 + ["skipped"] * 3
-    one = start(SWEEP, str(path), "head=two_relu", "probe.layer=relu_1", "probe.label_fraction=0.3").done()
-    assert "1 cell: 1 finished" in one.output
 
 
 @pytest.mark.slow
