@@ -126,7 +126,7 @@ class PretrainConfig:
     )
     """Whose mean and variance a batch norm takes: both views' together, or each view's by itself."""
     strategy: str = setting("one", NOTHING, OneOf(("one", "mirrored", "multi_worker")))
-    """One device, all GPUs of this machine, or those of several machines. It can change last bits."""
+    """One device, all GPUs of this machine, or those of several machines. Others make another network."""
     collapse_epochs: int = setting(20, NOTHING, Range(0, 1_000_000, "epochs"))
     """A run ends after so many epochs in a row without a difference between images; 0: never."""
     monitor_epochs: int = setting(10, NOTHING, Range(0, 1_000_000, "epochs"))
@@ -136,9 +136,9 @@ class PretrainConfig:
     checkpoint_epochs: int = setting(0, NOTHING, Range(0, 1_000_000, "epochs"))
     """It is saved at each multiple of so many epochs as well; 0: by the minutes alone."""
     threads: int | None = setting(None, NOTHING, Range(1, 1024, "threads"))
-    """TensorFlow's threads; null: as many as there are processors. It can change last bits."""
+    """TensorFlow's threads; null: as many as there are processors. Others make another network."""
     xla: bool | None = setting(None, NOTHING)
-    """Whether a step is compiled; null: on a GPU it is. It can change last bits."""
+    """Whether a step is compiled; null: on a GPU it is. The other makes another network."""
     steps_per_execution: int | None = setting(None, NOTHING, Range(1, 1_000_000, "steps"))
     """Steps between two looks at how training goes; null: as suits the device."""
 

@@ -183,8 +183,10 @@ def _measure(
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
     kept = {name: pretraining.manifest[name] for name in facts}
     kept["compiling"] = pretraining.manifest.get("compiling")  # of a network made earlier it is not known
+    trained_on = pretraining.manifest["host"]
+    kept["threads"] = trained_on.get("threads")
     measured["pretraining"] = {"key": cell.key, "reused": reused, **kept}
-    host = {**machine.host(threads), "replicas": pretraining.manifest["host"].get("replicas", 1)}
+    host = {**machine.host(threads), "replicas": trained_on.get("replicas", 1)}
     return {**measured, "host": host}, predictions, material
 
 

@@ -36,6 +36,8 @@ def print_summary(record: dict[str, Any], console: Console | None = None) -> Non
         low, high = accuracy["ci95"]
         table.add_row(name, f"{accuracy['mean']:.3f}", f"{low:.3f} to {high:.3f}")
     console.print(table)
+    if record["probe"]["test_accuracy"].get("counts") == ["images"] and cell["label_fraction"] < 1:
+        console.print("One draw of labels: the intervals leave its choice out.", markup=False)
     spent = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in record["timing"].items())
     pretraining = record["pretraining"]
     compiling = pretraining.get("compiling") or 0.0

@@ -38,7 +38,7 @@ from simclr.evaluation.uncertainty import Uncertainty
 Matrix = NDArray[np.float64]
 
 PRIOR_FREEDOM = 6
-PRIOR_CAUTION = 3.5
+PRIOR_CAUTION = 3.0
 
 
 @dataclass(frozen=True, eq=False)

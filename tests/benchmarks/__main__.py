@@ -17,6 +17,7 @@ from tests.benchmarks import (
     monitor,
     precision,
     programs,
+    rates,
     report,
     reuse,
     shares,
@@ -40,6 +41,7 @@ BENCHMARKS = {
     "cost": cost.measure,
     "precision": precision.measure,
     "curve": curve.measure,
+    "rates": rates.measure,
     "gpu": gpu.measure,
 }
 

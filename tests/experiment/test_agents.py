@@ -535,8 +535,9 @@ def test_two_agents_make_the_ablation_on_real_images(
     assert images is not None
     monkeypatch.setenv("SIMCLR_DATA", str(images))
     here = machine("here")
+    heads = {"head": ["zero_relu", "one_relu", "two_relu"], "probe.layer": [-2, -4, -6]}
     sweep = begin_sweep(
-        here, sweep_file(here, "ablation.yaml", {}, "pretrain.epochs=2", "probe.subsets=2", "baselines=false")
+        here, sweep_file(here, "ablation.yaml", heads, "pretrain.epochs=2", "probe.subsets=2", "baselines=false")
     )
     working = [here.agent(sweep) for _ in range(2)]
     for each in working:

@@ -64,6 +64,7 @@ def test_the_record_has_every_field_of_the_schema(cell):
     assert np.sum(record["probe"]["confusion"]) == 2 * 450
     assert record["probe"]["classes"] == [str(digit) for digit in range(10)]
     assert set(record["versions"]) == {"python", "tensorflow", "keras", "numpy", "simclr"}
+    assert record["pretraining"]["threads"] == record["host"]["threads"]
     assert set(record["host"]) == {"cpus", "gpus", "memory_gib", "threads", "replicas"}
     assert (record["data"]["train"], record["data"]["test"], record["data"]["ignored"]) == (1347, 450, 0)
     assert record["started"] <= record["finished"]

@@ -17,6 +17,7 @@ from scipy.special import expit
 
 from simclr.evaluation.accuracy import interval
 from simclr.evaluation.uncertainty import Uncertainty
+from simclr.report.best import chances
 from simclr.report.crossed import mean_squares
 from simclr.report.standing import SIGNIFICANT
 from simclr.report.statistics import holm
@@ -90,6 +91,32 @@ class Drawn:
 
     answers: NDArray[np.bool_]
     truth: NDArray[np.float64]
+
+
+SPREADS = (0.0, 0.05, 0.1, 0.2, 0.4)
+"""Of the truths of cells, in log odds: none, small, medium and large beside the noise of three seeds."""
+
+
+def over_sizes(design: Design, seeds: int, grids: int) -> Iterator[tuple[Size, Rates]]:
+    """The rates at every size of a design; of large test sets half as many grids."""
+    for number, size in enumerate(every_size(design, (seeds,))):
+        yield size, rates(design, size, grids if size.images < 1000 else grids // 2, seed=number)
+
+
+def leaders(design: Design, size: Size, grids: int) -> NDArray[np.float64]:
+    """For each simulated cell, (N, 3): the spread of the truths, its chance of being the best, and whether it is.
+
+    Where all are equally good the best one is drawn by lot.
+    """
+    found = []
+    for number, spread in enumerate(SPREADS):
+        generator = np.random.default_rng(number)
+        for _ in range(grids):
+            advantage = spread * generator.standard_normal(len(design.network))
+            said = chances(mean_squares(draw(generator, design, size, advantage).answers, design.network))
+            best = advantage.argmax() if spread else generator.integers(len(advantage))
+            found += [(spread, chance, place == best) for place, chance in enumerate(said)]
+    return np.array(found, float)
 
 
 def rates(design: Design, size: Size, grids: int, seed: int = 0) -> Rates:
