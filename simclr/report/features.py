@@ -22,7 +22,6 @@ MOST_IMAGES = 2000
 """Of a spectrum: more change nothing that can be seen."""
 MOST_POINTS = 300
 """Of a map."""
-ITERATIONS = 350
 
 
 def view_folder(root: Path, cell: CellRecord) -> Path | None:
@@ -81,7 +80,7 @@ def flat_map(features: Features, chosen: NDArray[np.intp]) -> NDArray[Any]:
     perplexity = min(30.0, (len(points) - 1) / 3)
     # On a few hundred points, threads cost more than they save.
     with threadpool_limits(1):
-        placed = TSNE(perplexity=perplexity, init=start, max_iter=ITERATIONS, random_state=0).fit_transform(points)
+        placed = TSNE(perplexity=perplexity, init=start, random_state=0).fit_transform(points)
     placed = placed - placed.min(axis=0)
     return placed / np.maximum(placed.max(axis=0), 1e-12)
 
