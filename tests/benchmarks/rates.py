@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.report.simulated import DESIGNS, SIX, Size, every_size, leaders, over_sizes
 
-GRIDS, LEADERS = 1000, 400
+GRIDS, LEADERS = 500, 400
 EDGES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.001)
 
 
