@@ -13,6 +13,7 @@ for linear functions of means of k populations when the population variances are
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,10 @@ class Uncertainty:
     @property
     def variance(self) -> Numbers:
         return self.row + self.image
+
+    def at(self, places: Any) -> Uncertainty:
+        """Of the estimates at these places, as NumPy takes an index."""
+        return Uncertainty(*(np.asarray(part[places]) for part in (self.row, self.freedom, self.image)))
 
     def halves(self, alpha: Numbers | float = 0.05) -> Numbers:
         """Half the width of each interval that misses the truth at most with probability ``alpha``."""

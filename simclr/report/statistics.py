@@ -148,13 +148,12 @@ def _pairs(groups: list[Group], squares: MeanSquares, seeds: tuple[int, ...]) ->
     rows, columns = np.nonzero(np.triu(same | (len(seeds) > 1), 1))
     if not len(rows):
         return {}
-    every = squares.of_differences()
     said = _statements(
         [LAYERS if same[each] else NETWORKS for each in zip(rows, columns, strict=True)],
         [(groups[row], groups[column]) for row, column in zip(rows, columns, strict=True)],
         seeds,
         squares.means[rows] - squares.means[columns],
-        Uncertainty(*(part[rows, columns] for part in (every.row, every.freedom, every.image))),
+        squares.of_differences().at((rows, columns)),
     )
     return dict(zip(zip(rows.tolist(), columns.tolist(), strict=True), said, strict=True))
 
@@ -230,10 +229,9 @@ def _baseline(group: Group, name: str) -> Interval | None:
 
 def _intervals(squares: MeanSquares) -> list[Interval]:
     every = squares.of_means()
-    parts = zip(squares.means.tolist(), every.row, every.freedom, every.image, strict=True)
     return [
-        Interval(mean, *interval(mean, Uncertainty(row, freedom, image), squares.images))
-        for mean, row, freedom, image in parts
+        Interval(mean, *interval(mean, every.at(place), squares.images))
+        for place, mean in enumerate(squares.means.tolist())
     ]
 
 

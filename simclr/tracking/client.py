@@ -104,8 +104,7 @@ def set_up() -> None:
     """
     import wandb
 
-    if sys.unraisablehook is not _unraisable:
-        sys.unraisablehook = _unraisable
+    sys.unraisablehook = _unraisable
     wandb.setup(wandb.Settings(silent=True, quiet=True))
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from tests.report.simulated import DESIGNS, SIX, Size, every_size, leaders, over_sizes
+from tests.report.simulated import DESIGNS, SIX, Size, leaders, over_sizes
 
 GRIDS, LEADERS = 500, 400
 EDGES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.001)
@@ -17,9 +17,9 @@ def measure() -> Iterator[tuple[str, str]]:
     """Over all sizes of a design, and at the worst of them, in percent; then the reliability of P(best)."""
     for design in DESIGNS:
         for seeds in (1, 2, 3, 5):
-            if not list(every_size(design, (seeds,))):
+            found = over_sizes(design, seeds, GRIDS)
+            if not found:
                 continue
-            found = [rates for _, rates in over_sizes(design, seeds, GRIDS)]
             told = []
             for name in ("false", "missed", "missed_accuracy"):
                 each = [float(np.mean(getattr(rates, name))) for rates in found]
