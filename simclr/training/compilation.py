@@ -7,13 +7,17 @@ before TensorFlow starts.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 SAME_BITS = "--xla_gpu_deterministic_ops=true"
 """No kernel whose sums come in another order each time, and none chosen by how long it happened to take."""
+
+KERNELS, STEPS = "--xla_gpu_per_fusion_autotune_cache_dir", "--tf_xla_persistent_cache_directory"
+"""Where measured choices of kernels, and compiled steps, are kept: flags of XLA and of TensorFlow."""
 
 CHOSEN_BY_USER = ("--xla_gpu_deterministic_ops", "--xla_gpu_exclude_nondeterministic_ops")
 
@@ -34,10 +38,8 @@ def environment(present: Mapping[str, str], cache: Path | None) -> dict[str, str
         flags.append(SAME_BITS)
     of_tensorflow = present.get("TF_XLA_FLAGS", "").split()
     if cache is not None:
-        flags += _unless_given(given, "--xla_gpu_per_fusion_autotune_cache_dir", cache / "kernels")
-        of_tensorflow += _unless_given(
-            present.get("TF_XLA_FLAGS", ""), "--tf_xla_persistent_cache_directory", cache / "steps"
-        )
+        flags += _unless_given(given, KERNELS, cache / "kernels")
+        of_tensorflow += _unless_given(present.get("TF_XLA_FLAGS", ""), STEPS, cache / "steps")
     return {"XLA_FLAGS": " ".join(flags), "TF_XLA_FLAGS": " ".join(of_tensorflow)}
 
 
@@ -45,13 +47,22 @@ def _unless_given(flags: str, name: str, value: Path) -> list[str]:
     return [] if name in flags else [f"{name}={value}"]
 
 
-def cache_folder(present: Mapping[str, str]) -> Path | None:
+def cache_folder(present: Mapping[str, str], capabilities: Sequence[float] = ()) -> Path | None:
     """Where the compiler's results are kept, below the user's cache folder; None where it cannot be written.
 
-    They are of one version of TensorFlow: another one may not read them.
+    They are of one version of TensorFlow, one setting of XLA and one kind of card. TensorFlow looks a step up by what
+    it computes alone, and would take one that was compiled with other flags, to other bits, or for another card.
+
+    Args:
+        present: the environment.
+        capabilities: the compute capability of each GPU.
     """
     base = Path(present.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "simclr" / f"xla-{version('tensorflow')}"
+    settings = sorted(
+        flag for flag in present.get("XLA_FLAGS", "").split() if flag != SAME_BITS and not flag.startswith(KERNELS)
+    )
+    digest = hashlib.sha256(repr((settings, sorted(set(capabilities)))).encode()).hexdigest()[:8]
+    folder = base / "simclr" / f"xla-{version('tensorflow')}-{digest}"
     try:
         for name in ("kernels", "steps"):
             (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -31,10 +31,10 @@ def start_tensorflow(threads: int | None, strategy: str = "one", xla: bool | Non
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     wanted = threads or machine.cpus()
-    gpus = len(machine.gpu_capabilities())
-    compiled = xla is not False and (strategy == "one" or (strategy == "mirrored" and gpus == 1))
+    gpus = machine.gpu_capabilities()
+    compiled = xla is not False and (strategy == "one" or (strategy == "mirrored" and len(gpus) == 1))
     if gpus and compiled:
-        os.environ.update(compilation.environment(os.environ, compilation.cache_folder(os.environ)))
+        os.environ.update(compilation.environment(os.environ, compilation.cache_folder(os.environ, gpus)))
     with _quiet_standard_error():
         import tensorflow as tf
 

@@ -24,6 +24,7 @@ OURS = [sys.executable, "-m", "tests.benchmarks.gpu_program"]
 TORCH = str(Path(__file__).with_name("torch_resnet50.py"))
 SHARED = "imagenet5:64:128:made"
 SMALL = ("digits:16:128:made", "imagenet5:32:128:made", "imagenet5:48:128:made", SHARED)
+PROFILES = ("resnet50:224:64:profile", "digits:16:128:profile", "imagenet5:64:128:profile")
 DETERMINISM = {
     "no determinism": "--xla_gpu_deterministic_ops=false",
     "kernels chosen by time": "--xla_gpu_exclude_nondeterministic_ops=true",
@@ -59,21 +60,25 @@ def _card() -> str | None:
 def _speeds() -> Iterator[tuple[str, str]]:
     """Images a second of every program, measured in turns; those of PyTorch on the same card beside ours.
 
-    What holds much of the card's memory is ended before the next is begun.
+    Programs are compiled side by side; what holds much of the card's memory is ended before the next is begun.
     """
     ours = {batch: [f"resnet50:224:{batch}:{views}" for views in ("given", "made")] for batch in (64, 256)}
     torch = {batch: [f"{kind}:{batch}" for kind in ("eager", "compiled")] for batch in (64, 256)}
-    first = {
-        "this project": _Group([*OURS, *ours[64], "resnet50:224:64:profile", "documents:224:64:made:float32", *SMALL]),
-        **{
-            name: _Group([*OURS, ours[64][0]], {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}"})
-            for name, flag in DETERMINISM.items()
-        },
-        **_torch(torch[64]),
-    }
-    yield from _measured(first)
-    yield from _measured({"this project": _Group([*OURS, *ours[256]])})
+    yield from _measured(
+        [
+            ("this project", _Group([*OURS, *ours[64], *PROFILES[:1]])),
+            ("this project", _Group([*OURS, "documents:224:64:made:float32"])),
+            ("this project", _Group([*OURS, *SMALL, *PROFILES[1:]])),
+            *((name, _Group([*OURS, ours[64][0]], _with_flag(flag))) for name, flag in DETERMINISM.items()),
+            *_torch(torch[64]),
+        ]
+    )
+    yield from _measured([("this project", _Group([*OURS, program])) for program in ours[256]])
     yield from _measured(_torch(torch[256]))
+
+
+def _with_flag(flag: str) -> dict[str, str]:
+    return {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}"}
 
 
 class _Group(Programs):
@@ -89,26 +94,26 @@ class _Group(Programs):
             yield name, int(re.findall(r":(\d+)", name)[-1]) / seconds, compiled
 
 
-def _torch(programs: list[str]) -> dict[str, _Group]:
+def _torch(programs: list[str]) -> list[tuple[str, _Group]]:
     """PyTorch's programs, where an interpreter has it; what leads TensorFlow to its libraries would lead it astray."""
     interpreter = torch_interpreter()
     unset = dict.fromkeys(("PYTHONPATH", "LD_LIBRARY_PATH", "XLA_FLAGS", "TF_XLA_FLAGS"))
-    return {"PyTorch": _Group([interpreter, TORCH, *programs], unset)} if interpreter else {}
+    return [("PyTorch", _Group([interpreter, TORCH, *programs], unset))] if interpreter else []
 
 
-def _measured(groups: dict[str, _Group]) -> Iterator[tuple[str, str]]:
+def _measured(groups: list[tuple[str, _Group]]) -> Iterator[tuple[str, str]]:
     """Every program's figure; a group that does not get ready costs its own figures only."""
-    ready = {}
-    for name, group in groups.items():
+    ready = []
+    for name, group in groups:
         try:
             group.wait()
-            ready[name] = group
+            ready.append((name, group))
         except RuntimeError as error:
             yield name, f"not measured: {error}"
-    for name, group in ready.items():
+    for name, group in ready:
         for program, speed, compiled in group.speeds():
             yield f"{name}, {program}", f"{speed:,.0f} images/s (ready in {compiled:.1f} s)"
-    for group in ready.values():
+    for _, group in ready:
         group.stop()
 
 

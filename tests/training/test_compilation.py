@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simclr.training.compilation import SAME_BITS, cache_folder, compiles, environment
-
-STEPS = "--tf_xla_persistent_cache_directory"
-KERNELS = "--xla_gpu_per_fusion_autotune_cache_dir"
+from simclr.training.compilation import KERNELS, SAME_BITS, STEPS, cache_folder, compiles, environment
 
 
 def test_steps_are_compiled_to_the_same_bits_and_kept():
@@ -48,6 +45,18 @@ def test_the_cache_lies_below_the_users_and_belongs_to_a_version(tmp_path):
     assert folder.relative_to(tmp_path).parts[0] == "simclr"
     assert "xla-2." in folder.name
     assert (folder / "steps").stat().st_mode & 0o077 == 0
+
+
+def test_a_step_compiled_with_other_flags_or_for_another_card_is_another(tmp_path):
+    here = {"XDG_CACHE_HOME": str(tmp_path)}
+    other = {**here, "XLA_FLAGS": "--xla_gpu_exclude_nondeterministic_ops=true"}
+    assert len({cache_folder(here, (9.0,)), cache_folder(here, (8.0,)), cache_folder(other, (9.0,))}) == 3
+
+
+def test_a_process_started_by_another_one_keeps_in_the_same_place(tmp_path):
+    here = {"XDG_CACHE_HOME": str(tmp_path)}
+    folder = cache_folder(here, (9.0,))
+    assert cache_folder({**here, **environment(here, folder)}, (9.0, 9.0)) == folder
 
 
 def test_a_cache_that_cannot_be_written_is_none(tmp_path):
