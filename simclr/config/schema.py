@@ -140,7 +140,7 @@ class PretrainConfig:
     xla: bool | None = setting(None, NOTHING)
     """Whether a step is compiled; null: on a GPU it is. The other makes another network."""
     steps_per_execution: int | None = setting(None, NOTHING, Range(1, 1_000_000, "steps"))
-    """Steps between two looks at how training goes; null: as suits the device."""
+    """Steps between two looks at how training goes; null: as suits the device. On a GPU others make another network."""
 
     @property
     def side(self) -> int:

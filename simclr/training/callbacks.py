@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 
 from simclr.foundation.errors import RunFailed
-from simclr.training.pace import Pace
+from simclr.training.pace import Pace, steps_done
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
-            raise RunFailed(f"the loss became {loss} at epoch {self._epoch + 1}, step {batch + 1}: {self._advice}")
+            step = steps_done(self, batch)
+            raise RunFailed(f"the loss became {loss} at epoch {self._epoch + 1}, step {step}: {self._advice}")
 
 
 ADVICE = "try a lower learning rate, a longer warm-up or another temperature"
@@ -122,7 +123,7 @@ class EpochFacts(keras.callbacks.Callback):  # type: ignore[misc]
         self._begun, self._images, self._uncounted = time.perf_counter(), 0, 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self._images = (batch + 1) * self._batch
+        self._images = steps_done(self, batch) * self._batch
         if self._first:
             self._first = False
             self._begun, self._uncounted = time.perf_counter(), self._images

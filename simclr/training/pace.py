@@ -6,12 +6,20 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 if TYPE_CHECKING:
     from simclr.training.stages import Stage
+
+
+def steps_done(callback: Any, batch: int) -> int:
+    """Steps of an epoch that are done when Keras tells a callback the end of step ``batch``; of a fit's share of it.
+
+    Keras counts by executions, as if an epoch's last one had as many steps as the others.
+    """
+    return min(batch + 1, int(callback.params["steps"]))
 
 
 class Pace(keras.callbacks.Callback):  # type: ignore[misc]

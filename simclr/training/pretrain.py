@@ -42,8 +42,11 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
     batch brings their lines and aspects in place of positions, see :class:`.feed.Feed`.) ``size`` is the side
     of the views; changing it needs a new train function, which ``compile`` makes. ``microbatch`` is the number of
     images that are differentiated at a time, None for the whole batch; ``statistics`` says whose a batch norm takes,
-    see :func:`simclr.training.embedding.embed`.
+    see :func:`simclr.training.embedding.embed`. Where ``steps_come_together``, elements are those of several steps, see
+    :func:`simclr.training.stages.batches`.
     """
+
+    train_function: Any
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         self.size = size
         self.microbatch = microbatch
         self.statistics = statistics
+        self.steps_come_together = False
         self.replicas = Replicas()
         if not isinstance(images, StreamedSplit):
             self._lines = self.replicas.on_each_device(line_order(images.pixels))
@@ -82,6 +86,30 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
     def metrics(self) -> list[Any]:
         """Means over an epoch: the loss, the contrastive accuracy, and how far the embeddings spread."""
         return self._means
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """What does the steps of an execution: Keras's own, or where they come together one compiled program of them.
+
+        Launching a compiled step takes the host several times as long as a small network's step takes a card.
+        """
+        if not self.steps_come_together or (self.train_function is not None and not force):
+            return super().make_train_function(force)
+        one_after_another = tf.function(self._steps, jit_compile=True, autograph=False)
+        self.train_function = tf.function(lambda elements: one_after_another(*next(elements)), autograph=False)
+        return self.train_function
+
+    def _steps(self, numbers: tf.Tensor, index: tf.Tensor, count: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        """The steps of these numbers (K,) on the images at ``index`` (K, N), or the first ``count`` of them."""
+        most = numbers.shape[0]
+        # A bound that the compiler knows spares the host a look at each step.
+        bound = most if count is None else count
+
+        def step(at: tf.Tensor) -> list[tf.Tensor]:
+            self.train_step((numbers[at], index[at]))
+            return [at + 1]
+
+        tf.while_loop(lambda at: at < bound, step, [0], maximum_iterations=most, parallel_iterations=1)
+        return {mean.name: mean.result() for mean in self._means}
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Embeddings (B, D) of images (B, H, W, C)."""
@@ -223,6 +251,8 @@ def _pretrain(recipe: Recipe, images: AnySplit, precision: str, callbacks: Seque
     on_gpu = bool(tf.config.list_logical_devices("GPU")) and model.replicas.count == 1
     compiled = model.replicas.count == 1 and compiles(settings.xla)
     feed = Feed(images) if isinstance(images, StreamedSplit) else None
+    most = settings.steps_per_execution or (STEPS_AT_ONCE_ON_GPU if on_gpu else 1)
+    model.steps_come_together = compiled and feed is None and most > 1
     with deferred() as pending, feed.failing(run.save) if feed else nullcontext():
         begun = run.begin(pending)
         for stage in stages(settings):
@@ -230,19 +260,18 @@ def _pretrain(recipe: Recipe, images: AnySplit, precision: str, callbacks: Seque
             if not left:
                 continue
             model.size = stage.size
+            at_once = _steps_at_once(most, steps_per_epoch, left[0][2], even=not model.steps_come_together)
             # A new train function, of which the size is a part; the optimizer and its place in the schedule stay.
-            model.compile(
-                optimizer=optimizer,
-                jit_compile=compiled,
-                steps_per_execution=_steps_at_once(
-                    settings.steps_per_execution or (STEPS_AT_ONCE_ON_GPU if on_gpu else 1),
-                    [steps_per_epoch - skipped for _, _, skipped in left],
-                ),
-            )
+            model.compile(optimizer=optimizer, jit_compile=compiled, steps_per_execution=at_once)
             first_steps = FirstSteps(run, stage.size if compiled else None)
             for first, last, skipped in left:
                 order = batches(
-                    len(images.labels), settings.batch_size, recipe.seed, Stage(stage.size, first, last), skipped
+                    len(images.labels),
+                    settings.batch_size,
+                    recipe.seed,
+                    Stage(stage.size, first, last),
+                    skipped,
+                    at_once if model.steps_come_together else None,
                 )
                 model.fit(
                     model.replicas.dealt(feed.batches(order) if feed else order),
@@ -266,11 +295,22 @@ def _pretrain(recipe: Recipe, images: AnySplit, precision: str, callbacks: Seque
     )
 
 
-def _steps_at_once(most: int, epochs: Sequence[int]) -> int:
-    """The largest number of steps, at most ``most``, that every epoch's number of steps is a multiple of.
+def _steps_at_once(most: int, steps_per_epoch: int, skipped: int, *, even: bool) -> int:
+    """The number of steps, at most ``most``, that an epoch is done in, also where ``skipped`` of them were done before.
 
-    >>> _steps_at_once(16, [36]), _steps_at_once(16, [36, 8]), _steps_at_once(16, [37])
-    (12, 4, 1)
+    A divisor of the epoch's steps; or, where that need not be (not ``even``) and the largest is far below ``most``,
+    what leaves the last ones of an epoch the fewest short.
+
+    >>> [_steps_at_once(16, steps, 0, even=True) for steps in (9, 36, 37)]
+    [9, 12, 1]
+    >>> [_steps_at_once(16, steps, 0, even=False) for steps in (9, 36, 37)]
+    [9, 12, 13]
+    >>> [_steps_at_once(16, 36, skipped, even=False) for skipped in (24, 8)]
+    [12, 4]
     """
-    common = math.gcd(*epochs)
-    return max(steps for steps in range(1, min(most, common) + 1) if common % steps == 0)
+    divisors = [steps for steps in range(1, min(most, steps_per_epoch) + 1) if steps_per_epoch % steps == 0]
+    best = max(divisors)
+    if not even and 4 * best < most:
+        best = math.ceil(steps_per_epoch / math.ceil(steps_per_epoch / most))
+    # What went before may have been done in others: on another device, say.
+    return best if skipped % best == 0 else max(steps for steps in divisors if skipped % steps == 0)

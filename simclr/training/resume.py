@@ -13,6 +13,7 @@ import keras
 
 from simclr.foundation.interruption import Pending
 from simclr.training.checkpoint import Checkpoint
+from simclr.training.pace import steps_done
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Run(keras.callbacks.Callback):  # type: ignore[misc]
         self._steps_before = self._step
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self._step = self._steps_before + batch + 1  # several steps may have gone by
+        self._step = self._steps_before + steps_done(self, batch)
         if self._step % self._steps_per_epoch:  # the end of an epoch has its own turn, when its history is known
             self._save_if_due(False)
 
@@ -128,12 +129,12 @@ class FirstSteps(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self._run, self._size = run, compiled_size
         self._begun = 0.0
-        self._before, self._first = -1, 0.0  # the last step that was done, and seconds a step of the first few
+        self._before, self._first = 0, 0.0  # steps of the epoch that are done, and seconds a step of the first few
         self._counted = 0
         self._done = False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._before = -1
+        self._before = 0
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if not self._done:
@@ -144,8 +145,8 @@ class FirstSteps(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if self._done:
             return
-        seconds, steps = time.perf_counter() - self._begun, batch - self._before
-        self._before = batch
+        seconds, done = time.perf_counter() - self._begun, steps_done(self, batch)
+        steps, self._before = done - self._before, done
         if not self._counted:
             self._counted, self._first = steps, seconds
             log.debug("first step at %.3f", time.time())

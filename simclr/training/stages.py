@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -52,11 +53,23 @@ def stages(settings: PretrainConfig) -> Iterator[Stage]:
         first = last
 
 
-def batches(count: int, batch_size: int, seed: int, stage: Stage, skipped: int = 0) -> tf.data.Dataset:
+def batches(
+    count: int, batch_size: int, seed: int, stage: Stage, skipped: int = 0, together: int | None = None
+) -> tf.data.Dataset:
     """Positions of images, in a new order every epoch that only (seed, epoch) decides; what fills no batch waits.
 
-    Elements are (number of the step over the whole run: int64 scalar, positions: (batch_size,) int32); the first
-    ``skipped`` ones are left out.
+    Args:
+        count: images.
+        batch_size: of them in a batch.
+        seed: of the order.
+        stage: the epochs.
+        skipped: steps of the first one to leave out; with ``together``, a multiple of it.
+        together: the number of steps in an element; None for one by itself.
+
+    Returns:
+        Elements (number of the step over the whole run: int64 scalar, positions: (batch_size,) int32); with
+        ``together`` = K (numbers: (K,), positions: (K, batch_size)), and where K does not divide an epoch's steps also
+        how many of the K are to be done: int32 scalar.
     """
     steps = count // batch_size
 
@@ -65,10 +78,22 @@ def batches(count: int, batch_size: int, seed: int, stage: Stage, skipped: int =
             tf.range(count), tf.stack([tf.constant(seed, tf.int64), epoch]), alg="philox"
         )
         index = tf.reshape(order[: steps * batch_size], (steps, batch_size))
-        return tf.data.Dataset.from_tensor_slices((epoch * steps + tf.range(steps, dtype=tf.int64), index))
+        numbers = epoch * steps + tf.range(steps, dtype=tf.int64)
+        if together is None:
+            return tf.data.Dataset.from_tensor_slices((numbers, index))
+        groups = math.ceil(steps / together)
+        missing = groups * together - steps
+        elements = [
+            tf.reshape(tf.pad(numbers, [[0, missing]]), (groups, together)),
+            tf.reshape(tf.pad(index, [[0, missing], [0, 0]]), (groups, together, batch_size)),
+        ]
+        if missing:
+            elements.append(tf.minimum(together, steps - together * tf.range(groups)))
+        return tf.data.Dataset.from_tensor_slices(tuple(elements))
 
     options = tf.data.Options()
     options.deterministic = True
     # There is nothing to tune here, and the tuner's thread, asleep for up to a minute, can hold the end of a fit.
     options.autotune.enabled = False
-    return tf.data.Dataset.range(stage.first, stage.last).flat_map(epoch_of).skip(skipped).with_options(options)
+    epochs = tf.data.Dataset.range(stage.first, stage.last).flat_map(epoch_of)
+    return epochs.skip(skipped // (together or 1)).with_options(options)

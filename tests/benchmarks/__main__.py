@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from rich.console import Console
-from rich.table import Table
 
 from simclr.foundation import machine
 from tests.benchmarks import (
@@ -52,10 +51,9 @@ def main(names: list[str]) -> None:
     versions = machine.versions()
     console.print(f"{machine.host(machine.cpus())}, {versions}", markup=False)
     for name in names or BENCHMARKS:
-        table = Table("what", "figure", title=name)
-        for what, figure in BENCHMARKS[name]():
-            table.add_row(what, figure)
-        console.print(table)
+        console.rule(name)
+        for what, figure in BENCHMARKS[name]():  # each as it comes: one that is stopped has said what it knew
+            console.print(f"{what}: {figure}", markup=False)
 
 
 if __name__ == "__main__":

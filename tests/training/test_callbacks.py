@@ -26,8 +26,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_once_and_says_what_to_try(com
 
 @pytest.mark.parametrize(("precision", "mentioned"), [("float32", False), ("mixed_float16", True)])
 def test_float32_is_only_advised_where_it_is_not_in_use(precision, mentioned):
+    stops = StopOnNonFiniteLoss(0.1, 0.2, precision)
+    stops.set_params({"steps": 3})
     with pytest.raises(RunFailed) as caught:
-        StopOnNonFiniteLoss(0.1, 0.2, precision).on_train_batch_end(0, {"loss": math.inf})
+        stops.on_train_batch_end(0, {"loss": math.inf})
     assert ("pretrain.precision=float32" in str(caught.value)) is mentioned
 
 

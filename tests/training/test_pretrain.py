@@ -11,6 +11,7 @@ from simclr.evaluation.monitor import NeighbourMonitor
 from simclr.model.network import build_network
 from simclr.training.optimizer import build_optimizer
 from simclr.training.pretrain import ContrastiveModel, pretrain
+from simclr.training.resume import Saving
 from simclr.training.stages import Stage, batches, stages
 
 TINY = (
@@ -191,6 +192,35 @@ def test_several_steps_at_once_are_the_same_steps(tiny, composed):
     assert seen == [2] * 3
     assert (weights(at_once.network) == weights(done.network)).all()
     assert [row["loss"] for row in at_once.history] == [row["loss"] for row in done.history]
+
+
+def test_steps_that_are_compiled_into_one_program_are_the_same_steps(composed, made_up_split):
+    """Four, four and the epoch's last three; one that was stopped after eight goes on to the same bits."""
+    images = made_up_split(11 * 8)
+    small = (*TINY, "pretrain.batch_size=8", "pretrain.epochs=1", "pretrain.xla=true")
+    together, singly = composed(*small, "pretrain.steps_per_execution=5").recipe, composed(*small).recipe
+    seen, states = [], []
+    looking = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
+    done = pretrain(together, images, "float32", [looking], Saving(save=states.append, minutes=0))
+    assert seen == [3, 7, 11]
+    assert [state.step for state in states] == [4, 8, 11]
+    resumed = pretrain(together, images, "float32", saving=Saving(states[1]))
+    assert (weights(resumed.network) == weights(done.network)).all()
+    assert resumed.history[-1]["loss"] == done.history[-1]["loss"]
+    one_by_one = pretrain(singly, images, "float32")
+    np.testing.assert_allclose(weights(done.network), weights(one_by_one.network), atol=1e-3)
+    assert done.history[-1]["loss"] == pytest.approx(one_by_one.history[-1]["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("together", [3, 4])
+def test_steps_that_come_together_are_those_that_come_singly(together):
+    singly = list(batches(50, 8, 3, Stage(16, 1, 3)))
+    found = []
+    for numbers, index, *count in batches(50, 8, 3, Stage(16, 1, 3), together=together):
+        found += list(zip(numbers, index, strict=True))[: int(count[0]) if count else together]
+    for (number, index), (other_number, other_index) in zip(found, singly, strict=True):
+        assert int(number) == int(other_number)
+        np.testing.assert_array_equal(index, other_index)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
