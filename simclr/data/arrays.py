@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.data import publish
+from simclr.data.content import file_digest, of_part
 from simclr.data.decoding import Decoded, decode_all, quiet_decoders
 from simclr.data.listing import Catalogue, Split
 from simclr.data.progress import Report, progress
@@ -57,7 +58,7 @@ def decoded(catalogue: Catalogue, digest: str, side: int, cache: Path, report: R
 
     Raises:
         InvalidInput: an image cannot be decoded.
-        RunFailed: the cache cannot be written or read.
+        RunFailed: the cache cannot be written or read, or an image is no longer what the digest stands for.
     """
     place = cache / "images" / f"{digest}-{side}"
     shapes = _shapes(catalogue, side)
@@ -71,6 +72,8 @@ def decoded(catalogue: Catalogue, digest: str, side: int, cache: Path, report: R
                 report(f"{place}: {broken}: set aside as {aside.name}, and decoded again")
         with publish.unfinished_folder(place) as folder:
             _build(folder, catalogue, side, report)
+            if of_part(catalogue, file_digest(catalogue.whole or catalogue, cache)) != digest:
+                raise RunFailed(f"{catalogue.root}: an image has changed while they were decoded; run it again")
             publish.publish(folder, place)
         return _open(place, shapes)
     except _BrokenError as broken:

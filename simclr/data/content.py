@@ -2,7 +2,9 @@ r"""What the images are, whoever has them and wherever they lie: a SHA-256 of th
 
 For files it is the hash of the lines ``<sha256>  <relative path>\n`` in byte order of the paths, which a shell says
 too: ``find train test -name '*.jpg' | LC_ALL=C sort | xargs sha256sum | sha256sum``. The hashes of single files are
-remembered with their size and time of change, since hashing all of a large set takes longer than starting a run.
+remembered, since hashing all of a large set takes longer than starting a run: with their size, their time of
+modification, and what no program sets at will, the inode and the time of its last change. An archive's tool gives
+another file of one size the old time of modification; a link that leads elsewhere leads to another inode.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ from simclr.data.listing import Catalogue, path_order, stored_bytes
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput
 
-SCHEMA = 1
+SCHEMA = 2
 SETTLED_NS = 2_000_000_000
 CHUNK = 1 << 20
 PART = 64
 
-Hashed = tuple[int, int, str]
+Status = tuple[int, int, int, int]
+"""Of a file: bytes, modified, inode, and when that last changed; times in nanoseconds."""
 
 
 def digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:
@@ -80,16 +83,16 @@ def file_digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> 
     root, index = catalogue.root, _index_of(catalogue.root, cache)
     known = _read_index(index, root)
     now = {path: _status(root, path) for path in catalogue.paths}
-    kept = {path: known[path] for path in now if path in known and known[path][:2] == now[path]}
+    kept = {path: known[path] for path in now if path in known and known[path][0] == now[path]}
     changed = [path for path in now if path not in kept]
     parts = [changed[start : start + PART] for start in range(0, len(changed), PART)]
     with ThreadPoolExecutor(min(4, machine.cpus())) as pool:
         hashes = dict(pair for part in pool.map(lambda part: _hashes(root, part), parts) for pair in part)
-    hashes.update((path, hashed) for path, (_, _, hashed) in kept.items())
+    hashes.update((path, hashed) for path, (_, hashed) in kept.items())
     # A file that was written a moment ago may be written again within the clock's resolution and keep its size and
     # time: it is hashed anew until it has settled.
     settled = time.time_ns() - SETTLED_NS
-    remembered = {path: (*now[path], hashes[path]) for path in now if now[path][1] < settled}
+    remembered = {path: (now[path], hashes[path]) for path in now if max(now[path][1], now[path][3]) < settled}
     if remember and remembered != known:
         with contextlib.suppress(OSError):
             _write_index(index, root, remembered)
@@ -109,13 +112,13 @@ def combined(hashes: Iterable[tuple[str, str]]) -> str:
     return content.hexdigest()
 
 
-def _status(root: Path, path: str) -> tuple[int, int]:
+def _status(root: Path, path: str) -> Status:
     try:
         # Not Path.stat, nor Path.open below: of a hundred thousand small files, paths as objects take most of the time.
         status = os.stat(f"{root}/{path}")  # noqa: PTH116
     except OSError as error:
         raise InvalidInput(f"{root / path}: cannot be read: {error.strerror}") from error
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
 
 
 def _hashes(root: Path, paths: Sequence[str]) -> list[tuple[str, str]]:
@@ -138,7 +141,7 @@ def _index_of(root: Path, cache: Path) -> Path:
     return cache / "hashes" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
 
 
-def _read_index(index: Path, root: Path) -> dict[str, Hashed]:
+def _read_index(index: Path, root: Path) -> dict[str, tuple[Status, str]]:
     """What was remembered for ``root``; nothing where the index is missing, broken, or of another root."""
     try:
         stored: Any = json.loads(index.read_bytes())
@@ -149,13 +152,15 @@ def _read_index(index: Path, root: Path) -> dict[str, Hashed]:
         return {}
 
 
-def _entry(size: Any, changed: Any, hashed: Any) -> Hashed:
-    if type(size) is not int or type(changed) is not int or not isinstance(hashed, str) or len(hashed) != 64:
+def _entry(size: Any, modified: Any, inode: Any, changed: Any, hashed: Any) -> tuple[Status, str]:
+    status = (size, modified, inode, changed)
+    if not all(type(each) is int for each in status) or not isinstance(hashed, str) or len(hashed) != 64:
         raise ValueError("not an entry of this index")
-    return size, changed, hashed
+    return status, hashed
 
 
-def _write_index(index: Path, root: Path, files: dict[str, Hashed]) -> None:
+def _write_index(index: Path, root: Path, known: dict[str, tuple[Status, str]]) -> None:
+    files = {path: (*status, hashed) for path, (status, hashed) in known.items()}
     index.parent.mkdir(parents=True, exist_ok=True)
     unfinished = index.with_name(f".{index.name}.{uuid.uuid4().hex[:8]}")
     try:

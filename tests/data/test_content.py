@@ -21,11 +21,10 @@ def digest_of(tree: Tree, cache: Path) -> str:
     return digest(catalogue(tree.config(), cache), cache)
 
 
-def settle(tree: Tree) -> None:
-    """Make all files old enough to be remembered."""
-    then = time.time() - 60
-    for file in tree.root.rglob("*.*"):
-        os.utime(file, (then, then))
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are old enough to be remembered as soon as they are written: no time that a test can set says otherwise."""
+    monkeypatch.setattr(content, "SETTLED_NS", -1_000_000_000)
 
 
 def index_file(cache: Path) -> Path:
@@ -69,21 +68,47 @@ def test_the_digest_changes_with_content_and_names_and_not_with_foreign_files(tr
     assert len({before, renamed, digest_of(tree, cache)}) == 3
 
 
+@pytest.mark.usefixtures("settled")
 def test_hashes_are_remembered(tree: Tree, cache: Path, hashed: list[Path]) -> None:
-    settle(tree)
     before = digest_of(tree, cache)
     assert len(hashed) == 7
     assert digest_of(tree, cache) == before
     assert len(hashed) == 7
 
 
+@pytest.mark.usefixtures("settled")
 def test_only_a_changed_file_is_hashed_again(tree: Tree, cache: Path, hashed: list[Path]) -> None:
-    settle(tree)
     before = digest_of(tree, cache)
     hashed.clear()
     changed = tree.add("train/cat/2.jpg")
     assert digest_of(tree, cache) != before
     assert hashed == [changed]
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("by", ["another file", "writing it anew", "another link"])
+def test_a_file_replaced_by_one_of_the_same_size_and_time_is_hashed_again(tree: Tree, cache: Path, by: str) -> None:
+    image, other = tree.root / "train/cat/1.jpg", tree.root.parent / "other.jpg"
+    if by == "another link":
+        shutil.copy2(image, tree.root.parent / "one.jpg")
+        image.unlink()
+        image.symlink_to("../../../one.jpg")
+    before, status = digest_of(tree, cache), image.stat()
+    content = b"x" * status.st_size
+    if by == "writing it anew":
+        time.sleep(0.02)  # the clock of a file system ticks
+        image.write_bytes(content)
+        other = image
+    else:
+        other.write_bytes(content)
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    if by == "another file":
+        other.rename(image)
+    elif by == "another link":
+        image.unlink()
+        image.symlink_to("../../../other.jpg")
+    assert (image.stat().st_size, image.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert digest_of(tree, cache) != before
 
 
 def test_a_file_written_a_moment_ago_is_not_remembered_yet(tree: Tree, cache: Path) -> None:
@@ -96,8 +121,8 @@ def test_a_file_written_a_moment_ago_is_not_remembered_yet(tree: Tree, cache: Pa
 
 
 @pytest.mark.parametrize("broken", [b"", b"{", b"[]", b'{"schema": 1}', b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.usefixtures("settled")
 def test_a_broken_index_is_ignored_and_written_again(tree: Tree, cache: Path, broken: bytes) -> None:
-    settle(tree)
     before = digest_of(tree, cache)
     good = index_file(cache).read_bytes()
     index_file(cache).write_bytes(broken)
@@ -105,11 +130,11 @@ def test_a_broken_index_is_ignored_and_written_again(tree: Tree, cache: Path, br
     assert index_file(cache).read_bytes() == good
 
 
+@pytest.mark.usefixtures("settled")
 def test_an_index_with_a_broken_entry_is_ignored(tree: Tree, cache: Path) -> None:
-    settle(tree)
     before = digest_of(tree, cache)
     stored = json.loads(index_file(cache).read_text())
-    stored["files"]["train/cat/1.jpg"][2] = 5
+    stored["files"]["train/cat/1.jpg"][4] = 5
     index_file(cache).write_text(json.dumps(stored))
     assert digest_of(tree, cache) == before
 
@@ -126,12 +151,12 @@ def test_a_file_that_cannot_be_read_is_named(tree: Tree, cache: Path) -> None:
         digest_of(tree, cache)
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_name_whose_bytes_are_no_text_is_hashed_and_remembered(tree: Tree, cache: Path, hashed: list[Path]) -> None:
     try:
         (tree.root / "train/cat" / os.fsdecode(b"\xff.jpg")).write_bytes(b"x")
     except OSError:
         pytest.skip("this file system takes text only")
-    settle(tree)
     assert digest_of(tree, cache) == digest_of(tree, cache)
     assert len(hashed) == 8
 

@@ -158,6 +158,18 @@ def test_a_broken_image_is_named_and_nothing_is_published(tree: Tree, cache: Pat
     assert list((cache / "images").iterdir()) == []
 
 
+def test_a_file_that_changes_while_images_are_decoded_publishes_nothing(tree: Tree, cache: Path) -> None:
+    """The pixels of one content would stand under the digest of another one for good."""
+
+    def changes(line: str) -> None:
+        tree.add("train/cat/1.jpg", encoded(picture(seed=99)))
+
+    with pytest.raises(RunFailed, match="an image has changed while they were decoded; run it again"):
+        load(tree.config(), cache, changes)
+    assert not list((cache / "images").iterdir())
+    load(tree.config(), cache)
+
+
 def test_what_a_killed_process_left_is_in_nobodys_way_and_goes_when_it_is_stale(tree: Tree, cache: Path) -> None:
     first = load(tree.config(), cache)
     left = [cache / "images" / f".{first.digest}-8.{name}.partial" for name in ("fresh", "stale")]
