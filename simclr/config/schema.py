@@ -41,6 +41,8 @@ class DataConfig:
     """Of each class of the training images, drawn once and for good; the others are not used at all."""
     cache_gib: float = setting(1.0, NOTHING, Range(0, unit="GiB"))
     """Decoded pixels that take more are not kept, but decoded anew whenever they are looked at."""
+    megapixels: float = setting(100.0, NOTHING, Range(1, 10_000, "million pixels"))
+    """A photograph that has more is refused, as all of it would be in memory at once."""
 
 
 @dataclass

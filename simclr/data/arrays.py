@@ -10,9 +10,10 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ from numpy.typing import NDArray
 
 from simclr.data import publish
 from simclr.data.content import file_digest, of_part
-from simclr.data.decoding import Decoded, decode_all, quiet_decoders
-from simclr.data.listing import Catalogue, Split
+from simclr.data.decoding import PIXELS_MAX, decode_all, quiet_decoders
+from simclr.data.listing import Catalogue
 from simclr.data.progress import Report, progress
 from simclr.foundation.errors import RunFailed, one_line
 
 # What decoding makes of a file: to be raised when it changes, so that folders made before are made again.
-DECODING = 1
+DECODING = 2
 MANIFEST = "manifest.json"
 SUMMED_MAX = 64 << 20
 CHUNK = 1 << 20
@@ -43,7 +44,9 @@ class Arrays:
     test_aspect: NDArray[np.float32]
 
 
-def decoded(catalogue: Catalogue, digest: str, side: int, cache: Path, report: Report) -> Arrays:
+def decoded(
+    catalogue: Catalogue, digest: str, side: int, cache: Path, report: Report, most: int = PIXELS_MAX
+) -> Arrays:
     """The decoded images of a catalogue, decoding them where no start before this one has.
 
     A folder that is broken is set aside and built again. Two processes that build the same one at once both finish,
@@ -55,9 +58,10 @@ def decoded(catalogue: Catalogue, digest: str, side: int, cache: Path, report: R
         side: the side in pixels at which they are kept.
         cache: the folder below which the arrays are kept.
         report: takes progress lines where standard error is no terminal.
+        most: pixels that an image may have.
 
     Raises:
-        InvalidInput: an image cannot be decoded.
+        InvalidInput: images cannot be decoded; all of them are named, up to twenty.
         RunFailed: the cache cannot be written or read, or an image is no longer what the digest stands for.
     """
     place = cache / "images" / f"{digest}-{side}"
@@ -71,7 +75,7 @@ def decoded(catalogue: Catalogue, digest: str, side: int, cache: Path, report: R
                 aside = publish.set_aside(place)
                 report(f"{place}: {broken}: set aside as {aside.name}, and decoded again")
         with publish.unfinished_folder(place) as folder:
-            _build(folder, catalogue, side, report)
+            _build(folder, catalogue, side, report, most)
             if of_part(catalogue, file_digest(catalogue.whole or catalogue, cache)) != digest:
                 raise RunFailed(f"{catalogue.root}: an image has changed while they were decoded; run it again")
             publish.publish(folder, place)
@@ -125,26 +129,26 @@ def _open(place: Path, shapes: dict[str, tuple[int, ...]]) -> Arrays:
     return Arrays(**arrays)
 
 
-def _build(folder: Path, catalogue: Catalogue, side: int, report: Report) -> None:
+def _build(folder: Path, catalogue: Catalogue, side: int, report: Report, most: int) -> None:
     assert catalogue.root is not None
     files: dict[str, dict[str, Any]] = {}
+    # One pass over both splits, so that what cannot be decoded of either is named at once.
+    decoding = decode_all([catalogue.root / path for path in catalogue.paths], side, most=most, name_all=True)
     total = len(catalogue.train) + len(catalogue.test)
     with quiet_decoders(), progress(f"decoding to {side} pixels", total, "images", report) as advance:
         for name, split in (("train", catalogue.train), ("test", catalogue.test)):
             aspects = []
             with _array_file(folder / f"{name}_pixels.npy", "|u1", (len(split), side, side, 3), files) as append:
-                for pixels, aspect in _decoded(catalogue.root, split, side):
+                for pixels, aspect in islice(decoding, len(split)):
                     append(pixels.tobytes())
                     aspects.append(aspect)
                     advance(1)
             with _array_file(folder / f"{name}_aspect.npy", "<f4", (len(split),), files) as append:
                 append(np.array(aspects, "<f4").tobytes())
+        # What comes after the last image is its failures.
+        next(decoding, None)
     manifest = {"decoding": DECODING, "classes": catalogue.classes, "files": files}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="ascii")
-
-
-def _decoded(root: Path, split: Split, side: int) -> Iterable[Decoded]:
-    return decode_all([root / path for path in split.paths], side)
 
 
 @contextmanager

@@ -7,17 +7,23 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+from simclr.data.formats import formats
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput, one_line
 
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 PIXELS_MAX = 100_000_000
+TEXT_MAX = 64 << 20
+"""Bytes of text and colour profile in a PNG; Pillow takes 1 MiB, and cameras and editors write more."""
+NAMED = 20
+"""Files, at most, that one message names."""
 THREADS_MAX = 16
 ORIENTATION_TAG = 0x0112
 UPRIGHT = {
@@ -31,15 +37,24 @@ UPRIGHT = {
 }
 SIDES_SWAPPED = (5, 6, 7, 8)
 
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = TEXT_MAX
+
 Decoded = tuple[NDArray[np.uint8], float]
 
 
-def decode(path: Path, side: int) -> Decoded:
+@cache
+def _register() -> None:
+    if "HEIF" in formats():
+        import_module("pillow_heif").register_heif_opener()
+
+
+def decode(path: Path, side: int, most: int = PIXELS_MAX) -> Decoded:
     """One image file, the whole of it squashed to a square.
 
     Args:
-        path: a JPEG, PNG, BMP or WebP file of any colour mode; of an animation the first picture is taken.
+        path: a file of one of :func:`.formats.formats`, of any colour mode; of an animation the first picture is taken.
         side: the square's side in pixels.
+        most: pixels that an image may have, as all of them are in memory at once.
 
     Returns:
         The (side, side, 3) uint8 RGB pixels, and the width of the upright image divided by its height.
@@ -47,13 +62,14 @@ def decode(path: Path, side: int) -> Decoded:
     Raises:
         InvalidInput: the file is missing, empty, corrupt, cut short, of another format or too large; one line.
     """
+    _register()
     try:
         if path.stat().st_size == 0:
-            raise InvalidInput(f"{path}: is empty (0 bytes)")
-        with Image.open(path, formats=FORMATS) as image:
+            raise InvalidInput("is empty (0 bytes)")
+        with Image.open(path, formats=formats()) as image:
             width, height = image.size
-            if width * height > PIXELS_MAX:
-                raise InvalidInput(f"{path}: {width}x{height} pixels; valid are at most {PIXELS_MAX:,} pixels")
+            if width * height > most:
+                raise InvalidInput(f"{width}x{height} pixels; {_limit(most)}")
             if image.format == "PNG":
                 _check_png(path)
             # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size in a fraction of the time. At twice the target or
@@ -61,12 +77,14 @@ def decode(path: Path, side: int) -> Decoded:
             image.draft(None, (2 * side, 2 * side))
             orientation = _orientation(image)
             square = _rgb(image).resize((side, side), Image.Resampling.BICUBIC)
-    except (InvalidInput, MemoryError):
+    except MemoryError:
         raise
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from error
     except Image.DecompressionBombError as error:
-        raise InvalidInput(f"{path}: too large; valid are at most {PIXELS_MAX:,} pixels") from error
+        raise InvalidInput(f"{path}: too large; {_limit(most)}") from error
     except UnidentifiedImageError as error:
-        raise InvalidInput(f"{path}: not an image that can be read; valid are JPEG, PNG, BMP and WebP") from error
+        raise InvalidInput(f"{path}: not an image that can be read; valid are {', '.join(formats())}") from error
     except Exception as error:
         # Decoders meet broken files with whatever exception comes first, SyntaxError and struct.error among them.
         reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
@@ -78,31 +96,55 @@ def decode(path: Path, side: int) -> Decoded:
     return np.asarray(square), width / height
 
 
-def decode_all(paths: Iterable[Path], side: int, ahead: int = 0) -> Iterator[Decoded]:
+def _limit(most: int) -> str:
+    return f"valid are at most {most / 1e6:,.0f} million, which data.megapixels raises"
+
+
+def decode_all(
+    paths: Iterable[Path], side: int, ahead: int = 0, most: int = PIXELS_MAX, *, name_all: bool = False
+) -> Iterator[Decoded]:
     """:func:`decode` for each path, in order, on a few threads and never far ahead of the reader.
 
     Args:
         paths: the files.
         side: see :func:`decode`.
         ahead: how many images more than the reader has asked for may be decoded; a few for each thread in any case.
+        most: see :func:`decode`.
+        name_all: go on to the end when a file cannot be decoded, to name all of these at once.
 
     Raises:
-        InvalidInput: the first file in order that cannot be decoded, when its turn comes.
+        InvalidInput: the first file in order that cannot be decoded, when its turn comes; or all, at the end.
     """
     # More threads than cores gain nothing: decoding leaves Python's lock, and a core, to one thread each.
     threads = min(machine.cpus(), THREADS_MAX)
     ahead = max(ahead, 4 * threads)
+    # Pillow's own guard, at twice this number, is the process's.
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, most)
     waiting: deque[Future[Decoded]] = deque()
+    failures: list[str] = []
+
+    def turn() -> Iterator[Decoded]:
+        try:
+            yield waiting.popleft().result()
+        except InvalidInput as failure:
+            if not name_all:
+                raise
+            failures.append(str(failure))
+
     pool = ThreadPoolExecutor(threads)
     try:
         for path in paths:
-            waiting.append(pool.submit(decode, path, side))
+            waiting.append(pool.submit(decode, path, side, most))
             if len(waiting) >= ahead:
-                yield waiting.popleft().result()
+                yield from turn()
         while waiting:
-            yield waiting.popleft().result()
+            yield from turn()
     finally:
         pool.shutdown(cancel_futures=True)
+    if failures:
+        more = f"; and {len(failures) - NAMED:,} more" if len(failures) > NAMED else ""
+        count = f"{len(failures):,} images cannot be used: " if len(failures) > 1 else ""
+        raise InvalidInput(count + "; ".join(failures[:NAMED]) + more)
 
 
 @contextmanager
@@ -132,12 +174,25 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise InvalidInput("holds floating-point numbers, of which nobody says what is white")
     if image.mode.startswith("I"):
-        # 16-bit grey, which Pillow would cut off at 255 instead of scaling it.
-        wide = np.asarray(image).astype(np.int64)
-        return Image.fromarray(((wide.clip(0, 65535) + 128) // 257).astype(np.uint8)).convert("RGB")
+        return _deep_grey(image)
     if image.has_transparency_data:
         opaque = image.convert("RGBA")
-        white = Image.new("RGBA", opaque.size, "white")
-        return Image.alpha_composite(white, opaque).convert("RGB")
+        # Some programs leave an alpha channel that they do not use: all of it is zero.
+        if opaque.getchannel("A").getbbox() is not None:
+            white = Image.new("RGBA", opaque.size, "white")
+            return Image.alpha_composite(white, opaque).convert("RGB")
+        return opaque.convert("RGB")
     return image.convert("RGB")
+
+
+def _deep_grey(image: Image.Image) -> Image.Image:
+    """16-bit grey, which Pillow would cut off at 255 instead of scaling it; the transparent value becomes white."""
+    wide = np.asarray(image).astype(np.int64)
+    if wide.min() < 0 or wide.max() > 65535:
+        raise InvalidInput("holds numbers outside 0 to 65,535, of which nobody says what is white")
+    clear = wide == image.info.get("transparency", -1)
+    shades = ((wide + 128) // 257).astype(np.uint8)
+    return Image.fromarray(shades if clear.all() else np.where(clear, np.uint8(255), shades)).convert("RGB")

@@ -136,7 +136,7 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
         limit = f"data.cache_gib={config.cache_gib:g}"
         report(f"{found.root}: images are decoded as they are used: {decoded_gib:.2g} GiB of pixels exceed {limit}")
         return _streamed(found, content, config, cache)
-    arrays = decoded(found, content, config.image_size, cache, report)
+    arrays = decoded(found, content, config.image_size, cache, report, round(config.megapixels * 1e6))
     train = ImageSplit(arrays.train_pixels, found.train.labels, arrays.train_aspect, found.train.paths)
     test = ImageSplit(arrays.test_pixels, found.test.labels, arrays.test_aspect, found.test.paths)
     return Images(found.classes, content, train, test, found.ignored)
@@ -146,7 +146,9 @@ def _streamed(found: Catalogue, content: str, config: DataConfig, cache: Path) -
     assert found.root is not None
     quiet_for_good()
     train, test = (
-        StreamedSplit(found.root, config.image_size, each.labels, each.paths, config.cache_gib)
+        StreamedSplit(
+            found.root, config.image_size, each.labels, each.paths, config.cache_gib, round(config.megapixels * 1e6)
+        )
         for each in (found.train, found.test)
     )
     return Images(found.classes, content, train, test, found.ignored, (found, cache))

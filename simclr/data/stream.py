@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.data.decoding import decode_all
+from simclr.data.decoding import PIXELS_MAX, decode_all
 from simclr.foundation.errors import InvalidInput, RunFailed
 
 Chunk = tuple[NDArray[np.uint8], NDArray[np.float32]]
@@ -29,6 +29,7 @@ class StreamedSplit:
         labels: (N,) int32, indices into the class names.
         paths: N paths.
         cache_gib: what decoded pixels may take where they are kept.
+        most: pixels that an image may have in its file.
     """
 
     root: Path
@@ -36,6 +37,7 @@ class StreamedSplit:
     labels: NDArray[np.int32]
     paths: tuple[str, ...]
     cache_gib: float
+    most: int = PIXELS_MAX
 
     channels: ClassVar[int] = 3
 
@@ -49,7 +51,8 @@ class StreamedSplit:
             RunFailed: a file cannot be decoded, when its turn comes.
         """
         chosen = range(len(self)) if positions is None else positions
-        decoded = decode_all((self.root / self.paths[position] for position in chosen), self.side, ahead=2 * size)
+        files = (self.root / self.paths[position] for position in chosen)
+        decoded = decode_all(files, self.side, 2 * size, self.most)
         try:
             while chunk := list(islice(decoded, size)):
                 yield np.stack([pixels for pixels, _ in chunk]), np.array([aspect for _, aspect in chunk], np.float32)

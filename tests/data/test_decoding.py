@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from simclr.data.decoding import decode, decode_all, quiet_decoders
+from simclr.data.formats import formats
 from simclr.foundation.errors import InvalidInput
 
 from .samples import encoded, picture
@@ -61,7 +63,7 @@ def test_a_jpeg_read_at_a_fraction_of_its_size_looks_like_the_whole_one(file: Pa
     assert abs(pixels.astype(int) - whole).mean() < 2
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP"])
+@pytest.mark.parametrize("kind", formats())
 def test_each_format_is_read_whatever_the_suffix(file: Path, kind: str) -> None:
     image = picture(40, 30)
     pixels = decoded(file, encoded(image, kind))
@@ -86,14 +88,66 @@ def test_what_is_transparent_is_white(file: Path) -> None:
 
 
 def test_grey_with_a_transparent_shade_is_put_on_white(file: Path) -> None:
-    pixels = decoded(file, encoded(Image.new("L", (9, 9), 40), "PNG", transparency=40))
-    assert pixels.min() == 255
+    half = np.full((16, 16), 40, np.uint8)
+    half[:, 8:] = 90
+    pixels = decoded(file, encoded(Image.fromarray(half), "PNG", transparency=40))
+    assert pixels[:, :3].min() > 230
+    assert abs(int(pixels[0, 7, 0]) - 90) < 20
+
+
+@pytest.mark.parametrize("kind", ["BMP", "PNG", "TIFF", "WEBP"])
+def test_an_alpha_channel_that_is_zero_everywhere_is_not_used(file: Path, kind: str) -> None:
+    unused = np.zeros((16, 16, 4), np.uint8)
+    unused[..., :3] = (200, 30, 60)
+    # WebP throws away colours that nobody sees unless it is asked to keep them.
+    content = encoded(Image.fromarray(unused), kind, **({"exact": True, "lossless": True} if kind == "WEBP" else {}))
+    pixels = decoded(file, bmp_with_alpha(unused) if kind == "BMP" else content)
+    np.testing.assert_allclose(pixels.reshape(-1, 3).mean(0), (200, 30, 60), atol=3)
+
+
+def bmp_with_alpha(pixels: np.ndarray) -> bytes:
+    """A BMP whose header (BITMAPV4) says that it has an alpha channel."""
+    height, width, _ = pixels.shape
+    body = pixels[::-1, :, [2, 1, 0, 3]].tobytes()
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(body), 2835, 2835, 0, 0) + masks
+    header += b"BGRs" + bytes(48)
+    return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(body), 0, 0, 14 + len(header)) + header + body
 
 
 def test_16_bit_grey_is_scaled_not_cut_off(file: Path) -> None:
     deep = np.full((9, 9), 32768, np.uint16)
-    pixels = decoded(file, encoded(Image.fromarray(deep), "PNG"))
-    assert set(pixels.ravel().tolist()) == {128}
+    for kind in ("PNG", "TIFF"):
+        assert set(decoded(file, encoded(Image.fromarray(deep), kind)).ravel().tolist()) == {128}
+
+
+def test_the_transparent_value_of_16_bit_grey_is_white(file: Path) -> None:
+    deep = np.full((16, 16), 32768, np.uint16)
+    deep[:, :8] = 515
+    content = encoded(Image.fromarray(deep), "PNG")
+    end = content.index(b"IDAT") - 4
+    transparent = b"tRNS" + struct.pack(">H", 515)
+    chunk = struct.pack(">I", 2) + transparent + struct.pack(">I", zlib.crc32(transparent))
+    pixels = decoded(file, content[:end] + chunk + content[end:])
+    assert pixels[:, :3].min() > 230
+    assert abs(int(pixels[0, 7, 0]) - 128) < 20
+
+
+@pytest.mark.parametrize("values", [np.full((9, 9), 0.5, np.float32), np.full((9, 9), 70_000, np.int32)])
+def test_numbers_of_which_nobody_says_what_is_white_are_refused(file: Path, values: np.ndarray) -> None:
+    assert "nobody says what is white" in refusal(file, encoded(Image.fromarray(values), "TIFF"))
+
+
+def test_a_png_with_megabytes_of_text_is_read(file: Path) -> None:
+    about = PngInfo()
+    about.add_text("workflow", "x" * (3 << 20), zip=True)
+    assert decoded(file, encoded(picture(), "PNG", pnginfo=about)).any()
+
+
+def test_of_an_animation_the_first_picture_is_taken(file: Path) -> None:
+    first, second = Image.new("RGB", (9, 9), "red"), Image.new("RGB", (9, 9), "blue")
+    pixels = decoded(file, encoded(first, "GIF", save_all=True, append_images=[second]))
+    assert pixels[0, 0].tolist() == [255, 0, 0]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -131,11 +185,11 @@ def test_an_empty_file_is_named(file: Path) -> None:
 
 
 def test_a_file_that_is_no_image_is_named(file: Path) -> None:
-    assert "valid are JPEG, PNG, BMP and WebP" in refusal(file, b"<html>not found</html>")
+    assert "valid are JPEG, PNG, BMP, WEBP, TIFF, GIF" in refusal(file, b"<html>not found</html>")
 
 
 def test_a_format_that_is_not_taken_is_named(file: Path) -> None:
-    assert "valid are JPEG, PNG, BMP and WebP" in refusal(file, encoded(picture(), "GIF"))
+    assert "valid are JPEG, PNG, BMP, WEBP, TIFF, GIF" in refusal(file, encoded(picture(), "PPM"))
 
 
 def test_a_png_with_a_wrong_checksum_is_named(file: Path) -> None:
@@ -157,7 +211,15 @@ def test_an_image_that_would_fill_the_memory_is_named(file: Path, side: int) -> 
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     with quiet_decoders():
-        assert "valid are at most 100,000,000 pixels" in refusal(file, bomb)
+        assert "valid are at most 100 million, which data.megapixels raises" in refusal(file, bomb)
+
+
+def test_a_larger_image_is_read_where_that_is_wanted(file: Path) -> None:
+    content = encoded(Image.new("L", (120, 100)), "PNG")
+    file.write_bytes(content)
+    with pytest.raises(InvalidInput, match="120x100 pixels"):
+        decode(file, 8, 10_000)
+    assert decode(file, 8, 12_000)[1] == 1.2
 
 
 def test_many_are_decoded_in_order(tmp_path: Path) -> None:
@@ -175,6 +237,21 @@ def test_of_several_broken_files_the_first_is_named(tmp_path: Path) -> None:
         file.write_bytes(b"" if number in (11, 12, 17) else encoded(picture()))
     with pytest.raises(InvalidInput, match=r"/11\.jpg"):
         list(decode_all(files, 8))
+
+
+def test_all_that_are_broken_are_named_where_all_are_needed(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.jpg" for number in range(30)]
+    for number, file in enumerate(files):
+        file.write_bytes(b"" if number in (3, 17) else encoded(picture()))
+    with pytest.raises(
+        InvalidInput, match=r"^2 images cannot be used: .*/3\.jpg: is empty.*; .*/17\.jpg: is empty"
+    ) as two:
+        list(decode_all(files, 8, name_all=True))
+    assert "\n" not in str(two.value)
+    for file in files:
+        file.write_bytes(b"")
+    with pytest.raises(InvalidInput, match=r"^30 images cannot be used: .*; and 10 more$"):
+        list(decode_all(files, 8, name_all=True))
 
 
 def test_decoders_do_not_warn_while_they_are_kept_quiet(file: Path) -> None:

@@ -152,9 +152,9 @@ def test_only_the_images_of_a_chunk_and_a_few_more_are_decoded(streamed: Images,
     seen: list[Path] = []
     decode = decoding.decode
 
-    def counted(path: Path, side: int):
+    def counted(path: Path, side: int, most: int):
         seen.append(path)
-        return decode(path, side)
+        return decode(path, side, most)
 
     monkeypatch.setattr(decoding, "decode", counted)
     streamed.train.at(np.array([5, 2]))
