@@ -33,6 +33,9 @@ class DataConfig:
     """Where they lie: a folder with `train/` and `test/`. `~` is the home directory."""
     image_size: int = setting(MISSING, WEIGHTS, Range(8, 1024, "pixels"))
     """The side at which images are kept once they are decoded."""
+    class_pattern: str | None = setting(None, NOTHING)
+    """How names of files without class folders tell the class: by what stands before the `first_underscore`, or before
+    the `number`; or a regular expression whose first group it is; null: the first, where nothing speaks against it."""
     validation: float = setting(0.0, WEIGHTS, Range(0, 0.5, "share of each class"))
     """Of the training images, kept out of pretraining; they take the test images' place."""
     train_share: float = setting(

@@ -64,7 +64,7 @@ def decoded(
         InvalidInput: images cannot be decoded; all of them are named, up to twenty.
         RunFailed: the cache cannot be written or read, or an image is no longer what the digest stands for.
     """
-    place = cache / "images" / f"{digest}-{side}"
+    place = place_of(cache, digest, side)
     shapes = _shapes(catalogue, side)
     try:
         publish.remove_stale(place.parent)
@@ -84,6 +84,11 @@ def decoded(
         raise RunFailed(f"{place}: {broken}, just after it was written; is the disk in order?") from broken
     except OSError as error:
         raise RunFailed(f"{place}: cannot be written: {one_line(error)}") from error
+
+
+def place_of(cache: Path, digest: str, side: int) -> Path:
+    """The folder of a set's arrays."""
+    return cache / "images" / f"{digest}-{side}"
 
 
 class _BrokenError(Exception):

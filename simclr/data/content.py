@@ -49,32 +49,50 @@ def digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:
     Raises:
         InvalidInput: a file cannot be read, or a local copy of ``imagenet5`` is not the published one.
     """
-    if catalogue.whole is not None:
-        return of_part(catalogue, digest(catalogue.whole, cache, remember=remember))
+    whole = catalogue.whole or catalogue
     if catalogue.name == "digits":
-        return digits.digest()
-    if catalogue.name == "imagenet5" and (catalogue.needs_download or catalogue.root == imagenet5.cached(cache)):
-        return imagenet5.CONTENT
-    content = file_digest(catalogue, cache, remember=remember)
+        return of_part(catalogue, digits.digest())
+    if catalogue.name == "imagenet5" and (whole.needs_download or whole.root == imagenet5.cached(cache)):
+        return of_part(catalogue, imagenet5.CONTENT)
+    content = file_digest(whole, cache, remember=remember)
     if catalogue.name == "imagenet5" and content != imagenet5.CONTENT:
         raise InvalidInput(
             f"{catalogue.root}: its content is {content[:12]}, not {imagenet5.CONTENT[:12]} of the published images; "
             "valid is an unchanged copy, or none, and it is downloaded"
         )
-    return content
+    return of_part(catalogue, content)
 
 
-def of_part(catalogue: Catalogue, whole: str) -> str:
-    """The digest of a catalogue, from that of what it was taken from."""
-    if catalogue.whole is None:
-        return whole
-    parts = [f"validation {catalogue.validation!r}"] if catalogue.validation else []
+def of_part(catalogue: Catalogue, files: str) -> str:
+    """The digest of a catalogue, from that of all the files that it, or what it was taken from, has."""
+    parts = [f"classes {catalogue.class_pattern!r}"] if catalogue.class_pattern is not None else []
+    parts += [f"validation {catalogue.validation!r}"] if catalogue.validation else []
     parts += [f"share {catalogue.share!r}"] if catalogue.share < 1 else []
-    return hashlib.sha256(" ".join([whole, *parts]).encode()).hexdigest()
+    return hashlib.sha256(" ".join([files, *parts]).encode()).hexdigest() if parts else files
 
 
 def file_digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:
     """The digest of a catalogue's files as they are on disk now, expected or not.
+
+    Raises:
+        InvalidInput: a file cannot be read, named in one line.
+    """
+    return combined(file_hashes(catalogue, cache, remember=remember).items())
+
+
+def also_in_train(catalogue: Catalogue, cache: Path) -> int:
+    """How many test images, or what stands in their place, are files that are also training images, to the byte.
+
+    Raises:
+        InvalidInput: a file cannot be read.
+    """
+    hashes = file_hashes(catalogue.whole or catalogue, cache)
+    trained = {hashes[path] for path in catalogue.train.paths}
+    return sum(hashes[path] in trained for path in catalogue.test.paths)
+
+
+def file_hashes(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> dict[str, str]:
+    """The SHA-256 of each of a catalogue's files as they are on disk now, by path.
 
     Raises:
         InvalidInput: a file cannot be read, named in one line.
@@ -96,7 +114,7 @@ def file_digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> 
     if remember and remembered != known:
         with contextlib.suppress(OSError):
             _write_index(index, root, remembered)
-    return combined(hashes.items())
+    return hashes
 
 
 def combined(hashes: Iterable[tuple[str, str]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from simclr.config import DataConfig
 from simclr.data import digits, imagenet5
-from simclr.data.arrays import decoded
-from simclr.data.content import digest, file_digest, of_part
+from simclr.data.account import account, asked, passed_over
+from simclr.data.arrays import decoded, place_of
+from simclr.data.content import also_in_train, digest, file_digest, of_part
 from simclr.data.listing import Catalogue
 from simclr.data.progress import Report
 from simclr.data.provision import obtain
@@ -80,6 +81,7 @@ class Images:
         digest: 64 hex digits that stand for the content, see :func:`simclr.data.digest`.
         train, test: the two splits.
         ignored: foreign files that were passed over.
+        test_also_in_train: test images whose very file is a training image too.
         files: of streamed images, where they are and where their hashes are remembered.
     """
 
@@ -88,7 +90,14 @@ class Images:
     train: AnySplit
     test: AnySplit
     ignored: int = 0
+    test_also_in_train: int = 0
     files: tuple[Catalogue, Path] | None = None
+
+    @property
+    def counts(self) -> dict[str, list[int]]:
+        """Of each class, how many training and how many test images there are."""
+        parts = [np.bincount(split.labels, minlength=len(self.classes)) for split in (self.train, self.test)]
+        return {name: [int(part[label]) for part in parts] for label, name in enumerate(self.classes)}
 
     def check(self) -> None:
         """Make sure that what was streamed is what the digest stands for: files may change while they are in use.
@@ -129,17 +138,26 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
         obtain(cache, report)
         found = catalogue(config, cache)
     if found.ignored:
-        report(f"{found.root}: passed over, as they are no images: {found.ignored}")
+        report(f"{found.root}: passed over, as they are no images: {passed_over(found)}")
     content = digest(found, cache)
+    if not place_of(cache, content, config.image_size).exists():
+        for line in account(found):
+            report(line)
+    twice = also_in_train(found, cache) if config.name == "folder" else 0
+    if twice:
+        report(
+            f"{found.root}: {twice:,} of the {len(found.test):,} {asked(found)} images are training images too: "
+            f"accuracies say more than is true; leave them in one part"
+        )
     decoded_gib = gib(len(found.train) + len(found.test), config.image_size)
     if decoded_gib > config.cache_gib:
         limit = f"data.cache_gib={config.cache_gib:g}"
         report(f"{found.root}: images are decoded as they are used: {decoded_gib:.2g} GiB of pixels exceed {limit}")
-        return _streamed(found, content, config, cache)
+        return replace(_streamed(found, content, config, cache), test_also_in_train=twice)
     arrays = decoded(found, content, config.image_size, cache, report, round(config.megapixels * 1e6))
     train = ImageSplit(arrays.train_pixels, found.train.labels, arrays.train_aspect, found.train.paths)
     test = ImageSplit(arrays.test_pixels, found.test.labels, arrays.test_aspect, found.test.paths)
-    return Images(found.classes, content, train, test, found.ignored)
+    return Images(found.classes, content, train, test, found.ignored, twice)
 
 
 def _streamed(found: Catalogue, content: str, config: DataConfig, cache: Path) -> Images:
@@ -151,7 +169,7 @@ def _streamed(found: Catalogue, content: str, config: DataConfig, cache: Path) -
         )
         for each in (found.train, found.test)
     )
-    return Images(found.classes, content, train, test, found.ignored, (found, cache))
+    return Images(found.classes, content, train, test, found.ignored, files=(found, cache))
 
 
 def _digits(found: Catalogue, side: int, cache: Path) -> Images:

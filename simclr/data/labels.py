@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ Labels = NDArray[np.integer[Any]]
 Positions = NDArray[np.intp]
 
 
-def labels_per_class(counts: Labels, fraction: float) -> Labels:
+def labels_per_class(counts: Labels, fraction: float, names: Sequence[str] = ()) -> Labels:
     """How many labels of each class a stratified subset has: ``counts * fraction``, halves rounded up.
+
+    ``names`` are the classes', for the message.
 
     Raises:
         ImpossibleCell: a class would be left without an example.
@@ -22,10 +25,10 @@ def labels_per_class(counts: Labels, fraction: float) -> Labels:
     wanted = np.floor(counts * fraction + 0.5).astype(int)
     if (wanted < 1).any():
         smallest = int(np.argmin(counts))
-        raise ImpossibleCell(
-            f"probe.label_fraction={fraction:g}: leaves a class of {counts[smallest]} images without an example; "
-            f"valid is at least {0.5 / counts[smallest]:.2g}"
-        )
+        name = f"the class {names[smallest]!r}" if names else "a class"
+        of = f"{counts[smallest]} training image{'' if counts[smallest] == 1 else 's'}"
+        valid = f"valid is at least {0.5 / counts[smallest]:.2g}" if counts[smallest] else "it has to have some"
+        raise ImpossibleCell(f"probe.label_fraction={fraction:g}: leaves {name} of {of} without an example; {valid}")
     return wanted
 
 

@@ -4,28 +4,40 @@ The tree is ``root/{train,test}``, and an image's class is
 
 - the name of the folder it lies in directly below ``train`` or ``test``, however deep it lies in there:
   ``train/cat/1.jpg`` and ``train/cat/2019/may/1.jpg`` are cats;
-- for an image directly in ``train`` or ``test``, what stands before the *first* underscore of its name:
-  ``cat_1.jpg``, ``airplane_1038817887_adf7a57848.jpg``. (A class with an underscore in its name needs a folder.)
+- where no class has a folder, what stands before the *first* underscore of the image's own name: ``cat_1.jpg``,
+  ``airplane_1038817887_adf7a57848.jpg``; or before the numbers at its end, or what a pattern says
+  (``data.class_pattern``). Where the first two group files differently, ``american_bulldog_1.jpg``, nobody is asked to
+  guess.
 
-Images are JPEG, PNG, BMP and WebP, by their suffix in upper or lower case. Hidden files and folders and every other
-file are foreign: passed over and counted. Names are compared in Unicode's NFC form, because some file systems store
-an accent as a letter of its own and ``train`` and ``test`` may have come from two of them.
+Images are known by their suffix in upper or lower case, see :mod:`.formats`. Hidden files and folders, those that
+systems and programs leave behind, and every other file are foreign: passed over and counted by kind. Names are compared
+in Unicode's NFC form, because some file systems store an accent as a letter of its own and ``train`` and ``test`` may
+have come from two of them.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simclr.data.formats import suffixes
 from simclr.foundation.errors import InvalidInput, suggestion
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+LEFT_BEHIND = frozenset(
+    {"@eadir", "@recycle", "#recycle", "$recycle.bin", "__macosx", "lost+found", "system volume information"}
+)
+"""Folders of thumbnails, of other systems' files and of deleted ones, in lower case."""
+FIRST_UNDERSCORE, NUMBER = "first_underscore", "number"
+"""Names of two patterns, for ``data.class_pattern``: what stands before the first underscore, before the numbers."""
+NAMED = 3
 LAYOUT = "valid is a folder with train/ and test/, each with <class>/<image> or <class>_<id>.jpg in it"
 
 
@@ -54,7 +66,8 @@ class Catalogue:
         name: the data option, ``digits``, ``imagenet5`` or ``folder``.
         classes: C names in NFC form, sorted by code point.
         train, test: the two splits. Every test class is among the training classes, not always the other way round.
-        ignored: foreign files and hidden folders that were passed over.
+        passed_over: how many foreign files and folders there were, by kind: a suffix, ``hidden`` or a folder's name.
+        class_pattern: what told the classes of file names; None for the usual one.
         root: absolute folder that the paths are relative to; None where there is none.
         needs_download: the images are not on this machine yet; counts and labels are known all the same.
         validation: the share of the training images that stands in for the test's, see :mod:`simclr.data.validation`.
@@ -66,12 +79,18 @@ class Catalogue:
     classes: tuple[str, ...]
     train: Split
     test: Split
-    ignored: int = 0
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    class_pattern: str | None = None
     root: Path | None = None
     needs_download: bool = False
     validation: float = 0.0
     share: float = 1.0
     whole: Catalogue | None = None
+
+    @property
+    def ignored(self) -> int:
+        """Foreign files and folders that were passed over."""
+        return sum(self.passed_over.values())
 
     @property
     def train_counts(self) -> NDArray[np.int64]:
@@ -89,23 +108,26 @@ class Catalogue:
         return self.train.paths + self.test.paths
 
 
-def list_folder(name: str, root: Path) -> Catalogue:
+def list_folder(name: str, root: Path, class_pattern: str | None = None) -> Catalogue:
     """The catalogue of a tree of images, by the rules at the top of this module.
 
     Args:
         name: the data option that the catalogue is for.
         root: the folder that holds ``train/`` and ``test/``.
+        class_pattern: how file names tell classes: ``first_underscore``, ``number``, or a regular expression for the
+            whole name without its suffix, whose first group is the class; None for the first where it cannot be
+            mistaken.
 
     Raises:
-        InvalidInput: a folder is missing, empty or unreadable, an image has no class, there is only one class, or a
-            test class has no training images.
+        InvalidInput: a folder is missing, empty or unreadable, an image has no class or one of two, layouts are mixed,
+            a link leads nowhere, there is only one class, or a test class has no training images.
     """
     if not root.is_dir():
         raise InvalidInput(f"{root}: {'not a folder' if root.exists() else 'no such folder'}; {LAYOUT}")
     for split in ("train", "test"):
         if not (root / split).is_dir():
             raise InvalidInput(f"{root}: no {split}/ folder in it; {LAYOUT}")
-    train, test = _list_split(root, "train"), _list_split(root, "test")
+    train, test = _list_split(root, "train", class_pattern), _list_split(root, "test", class_pattern)
     trained, tested = set(train.classes), set(test.classes)
     classes = tuple(sorted(trained))
     if unknown := sorted(tested - trained):
@@ -118,7 +140,8 @@ def list_folder(name: str, root: Path) -> Catalogue:
         classes=classes,
         train=train.sorted_by_path(classes),
         test=test.sorted_by_path(classes),
-        ignored=train.ignored + test.ignored,
+        passed_over=train.passed_over + test.passed_over,
+        class_pattern=class_pattern,
         root=Path(os.path.abspath(root)),  # noqa: PTH100 - Path.absolute keeps '..', and two names would be two roots
     )
 
@@ -139,7 +162,7 @@ class _Found:
 
     paths: list[str] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
-    ignored: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter)
 
     def sorted_by_path(self, classes: tuple[str, ...]) -> Split:
         index = {each: label for label, each in enumerate(classes)}
@@ -148,29 +171,119 @@ class _Found:
         labels.flags.writeable = False
         return Split(tuple(path for path, _ in pairs), labels)
 
+    def foreign(self, entry: os.DirEntry[str]) -> bool:
+        """Whether an entry is passed over whatever it holds; counts it."""
+        if entry.name.startswith("."):
+            self.passed_over["hidden"] += 1
+        elif entry.name.lower() in LEFT_BEHIND and entry.is_dir():
+            self.passed_over[entry.name] += 1
+        else:
+            return False
+        return True
 
-def _list_split(root: Path, split: str) -> _Found:
-    found = _Found()
+    def no_image(self, entry: os.DirEntry[str]) -> None:
+        """Count a file that is none.
+
+        Raises:
+            InvalidInput: it may be a folder of images for all that can be known, as it is a link that leads nowhere.
+        """
+        suffix = Path(entry.name).suffix.lower()
+        if not suffix and entry.is_symlink() and not entry.is_file():
+            raise InvalidInput(f"{entry.path}: a link that leads nowhere")
+        self.passed_over[suffix or "no suffix"] += 1
+
+
+def _list_split(root: Path, split: str, class_pattern: str | None) -> _Found:
+    found, loose = _Found(), []
     folder = root / split
     for entry in _entries(folder):
-        if entry.name.startswith("."):
-            found.ignored += 1
-        elif entry.is_dir():
+        if found.foreign(entry):
+            continue
+        if entry.is_dir():
             _list_class(entry, f"{split}/{entry.name}", found)
         elif _is_image(entry):
-            label, underscore, _ = entry.name.partition("_")
-            if not underscore or not label:
-                raise InvalidInput(
-                    f"{entry.path}: no class in its name; valid is {split}/<class>/{entry.name} or "
-                    f"{split}/<class>_{entry.name.lstrip('_')}"
-                )
-            found.paths.append(f"{split}/{entry.name}")
-            found.classes.append(unicodedata.normalize("NFC", label))
+            loose.append(entry.name)
         else:
-            found.ignored += 1
+            found.no_image(entry)
+    if loose and found.paths:
+        names = ", ".join(loose[:NAMED]) + (", .." if len(loose) > NAMED else "")
+        raise InvalidInput(
+            f"{folder}: images lie beside the class folders: {len(loose)} ({names}); valid is a folder for every "
+            "class, or none at all"
+        )
+    found.paths += [f"{split}/{name}" for name in loose]
+    found.classes += _classes_of_names(folder, loose, class_pattern)
     if not found.paths:
-        raise InvalidInput(f"{folder}: no images in it; {LAYOUT} ({', '.join(SUFFIXES)})")
+        raise InvalidInput(f"{folder}: no images in it; {LAYOUT} ({', '.join(suffixes())})")
     return found
+
+
+def _classes_of_names(folder: Path, names: list[str], class_pattern: str | None) -> list[str]:
+    """The class of each image by its name, in NFC form."""
+    chosen = _rule(class_pattern)
+    classes = []
+    for name in names:
+        label = chosen(name)
+        if not label:
+            by = f"data.class_pattern={class_pattern} finds " if class_pattern else ""
+            raise InvalidInput(
+                f"{folder / name}: {by}no class in its name; valid is {folder.name}/<class>/{name} or "
+                f"{folder.name}/<class>_{name.lstrip('_')}"
+            )
+        classes.append(unicodedata.normalize("NFC", label))
+    if class_pattern is None:
+        _check_unmistakable(folder, names, classes)
+    return classes
+
+
+def _rule(class_pattern: str | None) -> Callable[[str], str | None]:
+    """What tells the class of a file's name, None where it has none."""
+    if class_pattern in (None, FIRST_UNDERSCORE):
+        return _before_underscore
+    if class_pattern == NUMBER:
+        return _before_numbers
+    wrong = f"data.class_pattern={class_pattern}: valid is {FIRST_UNDERSCORE}, {NUMBER}, or a regular expression"
+    try:
+        expression = re.compile(class_pattern)
+    except re.error as error:
+        raise InvalidInput(f"{wrong}: {error}") from error
+    if expression.groups == 0:
+        raise InvalidInput(f"{wrong} with a group, in (), that is the class")
+
+    def first_group(name: str) -> str | None:
+        match = expression.fullmatch(Path(name).stem)
+        return match[1] if match else None
+
+    return first_group
+
+
+def _before_underscore(name: str) -> str | None:
+    label, underscore, _ = name.partition("_")
+    return label if underscore else None
+
+
+def _before_numbers(name: str) -> str | None:
+    """Without the parts at its end that have a digit in them; of a name that has none there, all of it."""
+    parts = Path(name).stem.split("_")
+    while len(parts) > 1 and any(letter.isdecimal() for letter in parts[-1]):
+        parts.pop()
+    return "_".join(parts)
+
+
+def _check_unmistakable(folder: Path, names: list[str], classes: list[str]) -> None:
+    """Raise where the numbers at the end of the names tell of other classes than their first underscores."""
+    others: dict[str, tuple[str, str]] = {}
+    for name, label in zip(names, classes, strict=True):
+        other = unicodedata.normalize("NFC", _before_numbers(name) or "")
+        if other == Path(name).stem:
+            continue  # no number at its end
+        known, first = others.setdefault(label, (other, name))
+        if known != other:
+            raise InvalidInput(
+                f"{folder}: {first} and {name} are both {label!r} by what stands before the first underscore, and "
+                f"{known!r} and {other!r} by what stands before the number; data.class_pattern={FIRST_UNDERSCORE} or "
+                f"data.class_pattern={NUMBER} says which"
+            )
 
 
 def _list_class(folder: os.DirEntry[str], relative: str, found: _Found) -> None:
@@ -180,7 +293,7 @@ def _list_class(folder: os.DirEntry[str], relative: str, found: _Found) -> None:
         found.classes.append(unicodedata.normalize("NFC", folder.name))
     if len(found.paths) == before:
         raise InvalidInput(
-            f"{folder.path}: no images in this class folder; valid are files that end in {', '.join(SUFFIXES)}"
+            f"{folder.path}: no images in this class folder; valid are files that end in {', '.join(suffixes())}"
         )
 
 
@@ -193,22 +306,22 @@ def _walk(folder: str, relative: str, found: _Found, above: tuple[tuple[int, int
     if here in above:
         # A link to a folder is followed, as sets are often put together from links; one that leads upwards would
         # never end.
-        found.ignored += 1
+        found.passed_over["a link upwards"] += 1
         return
     for entry in _entries(Path(folder)):
-        if entry.name.startswith("."):
-            found.ignored += 1
-        elif entry.is_dir():
+        if found.foreign(entry):
+            continue
+        if entry.is_dir():
             yield from _walk(entry.path, f"{relative}/{entry.name}", found, (*above, here))
         elif _is_image(entry):
             yield f"{relative}/{entry.name}"
         else:
-            found.ignored += 1
+            found.no_image(entry)
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
     # A link that leads nowhere counts as an image, so that whoever reads it says that it is missing.
-    return entry.name.lower().endswith(SUFFIXES) and (entry.is_file() or entry.is_symlink())
+    return entry.name.lower().endswith(suffixes()) and (entry.is_file() or entry.is_symlink())
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -8,8 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def part_of_each_class(labels: NDArray[np.int32], share: float, seed: int) -> NDArray[np.bool_]:
-    """Which of the images (N,) are drawn: of each class its ``share``, rounded, one at least."""
+def part_of_each_class(
+    labels: NDArray[np.int32], share: float, seed: int, *, leave_one: bool = False
+) -> NDArray[np.bool_]:
+    """Which of the images (N,) are drawn: of each class its ``share``, rounded, one at least.
+
+    With ``leave_one`` a class that has but one image gives none.
+    """
     # Python promises the sequence of Random.random() for a seed for good; NumPy's generators do not promise theirs.
     generator = random.Random(seed)
     draws = np.array([generator.random() for _ in labels])
@@ -17,5 +22,6 @@ def part_of_each_class(labels: NDArray[np.int32], share: float, seed: int) -> ND
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         in_order = members[np.argsort(draws[members], kind="stable")]
-        drawn[in_order[: max(1, round(share * len(members)))]] = True
+        size = max(1, round(share * len(members)))
+        drawn[in_order[: min(size, len(members) - 1) if leave_one else size]] = True
     return drawn

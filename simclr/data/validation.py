@@ -21,7 +21,8 @@ def taken(whole: Catalogue, validation: float, share: float) -> Catalogue:
 
     Args:
         whole: what there is.
-        validation: of each training class, rounded, one image at least, that stands in the test's place; 0: none.
+        validation: of each training class, rounded, one image at least, that stands in the test's place; 0: none. A
+            class of one image keeps it.
         share: of each training class, of what is left of it, rounded, one image at least, that is trained with.
     """
     train, test = positions(whole.train.labels, validation, share)
@@ -37,7 +38,8 @@ def taken(whole: Catalogue, validation: float, share: float) -> Catalogue:
 
 def positions(labels: NDArray[np.int32], validation: float, share: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Which of the training images (N,) are trained with, and which are held out."""
-    held_out = part_of_each_class(labels, validation, SEED) if validation else np.zeros(len(labels), bool)
+    none = np.zeros(len(labels), bool)
+    held_out = part_of_each_class(labels, validation, SEED, leave_one=True) if validation else none
     left = np.flatnonzero(~held_out)
     if share < 1:
         left = left[part_of_each_class(labels[left], share, SHARE_SEED)]

@@ -42,7 +42,7 @@ def check_cell(config: Config, catalogue: data.Catalogue) -> None:
         ImpossibleCell: the head has no such layer, or the label fraction leaves a class without an example.
     """
     probed_layer(config)
-    labels_per_class(catalogue.train_counts, config.probe.label_fraction)
+    labels_per_class(catalogue.train_counts, config.probe.label_fraction, catalogue.classes)
 
 
 def cache_folder(config: Config) -> Path:

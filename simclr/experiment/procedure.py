@@ -85,6 +85,8 @@ def run(
             "digest": images.digest,
             "train": len(images.train),
             "test": len(images.test),
+            "classes": images.counts,
+            "test_also_in_train": images.test_also_in_train,
             "ignored": images.ignored,
             "validation": config.data.validation,
         },

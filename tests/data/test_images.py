@@ -234,7 +234,10 @@ def test_a_cache_that_cannot_be_written_is_told(tree: Tree, tmp_path: Path) -> N
 
 def test_progress_is_reported_in_lines_where_there_is_no_terminal(tree: Tree, cache: Path, lines: list[str]) -> None:
     load(tree.config(), cache, lines.append)
-    assert lines == ["decoding to 8 pixels: 7 images", "decoding to 8 pixels: 7 images, done"]
+    counts = ["train: 3 cat, 2 dog", "test: 1 cat, 1 dog"]
+    assert lines == [*counts, "decoding to 8 pixels: 7 images", "decoding to 8 pixels: 7 images, done"]
+    load(tree.config(), cache, lines.append)
+    assert len(lines) == 4
 
 
 def test_progress_is_logged_where_nothing_else_is_asked_for(
@@ -242,7 +245,7 @@ def test_progress_is_logged_where_nothing_else_is_asked_for(
 ) -> None:
     with caplog.at_level(logging.INFO):
         load(tree.config(), cache)
-    assert caplog.messages[0] == "decoding to 8 pixels: 7 images"
+    assert caplog.messages[2] == "decoding to 8 pixels: 7 images"
 
 
 def test_progress_is_a_bar_on_a_terminal(
@@ -250,10 +253,19 @@ def test_progress_is_a_bar_on_a_terminal(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     load(tree.config(), cache, lines.append)
-    assert lines == []
+    assert lines == ["train: 3 cat, 2 dog", "test: 1 cat, 1 dog"]
     told = capsys.readouterr()
     assert "7/7" in told.err
     assert told.out == ""
+
+
+def test_test_images_that_are_training_images_too_are_told(tree: Tree, cache: Path, lines: list[str]) -> None:
+    assert load(tree.config(), cache).test_also_in_train == 0
+    tree.add("test/dog/9.jpg", (tree.root / "train/cat/1.jpg").read_bytes())
+    images = load(tree.config(), cache, lines.append)
+    assert images.test_also_in_train == 1
+    assert "1 of the 3 test images are training images too" in lines[2]
+    assert images.counts == {"cat": [3, 1], "dog": [2, 2]}
 
 
 def test_the_real_images_are_loaded(real_set: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,8 +44,9 @@ def test_all_labels_are_one_subset():
 
 
 def test_a_class_left_without_an_example_is_impossible_and_says_how_many_labels_it_takes():
-    with pytest.raises(ImpossibleCell, match="leaves a class of 20 images without an example; valid is at least 0.025"):
-        labels_per_class(np.array([20, 30]), 0.02)
+    why = "leaves the class 'cat' of 20 training images without an example; valid is at least 0.025"
+    with pytest.raises(ImpossibleCell, match=why):
+        labels_per_class(np.array([20, 30]), 0.02, ("cat", "dog"))
     assert labels_per_class(np.array([20, 30]), 0.025).tolist() == [1, 1]
 
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from simclr.data import account, listing
+from simclr.data.account import passed_over
+from simclr.data.content import digest
 from simclr.data.listing import Catalogue, list_folder
 from simclr.foundation.errors import InvalidInput
 
@@ -57,9 +60,9 @@ def test_images_in_nested_folders_belong_to_the_class_folder(tree: Tree) -> None
 
 
 def test_every_suffix_counts_in_any_case(tree: Tree) -> None:
-    for name in ("a.JPG", "b.jpeg", "c.Png", "d.BMP", "e.webp"):
+    for name in ("a.JPG", "b.jpeg", "c.Png", "d.BMP", "e.webp", "f.jfif", "g.JPE", "h.tif", "i.tiff", "j.gif"):
         tree.add(f"train/cat/{name}")
-    assert listed(tree).train_counts.tolist() == [8, 2]
+    assert listed(tree).train_counts.tolist() == [13, 2]
 
 
 def test_foreign_and_hidden_files_are_passed_over_and_counted(tree: Tree) -> None:
@@ -79,7 +82,7 @@ def test_class_names_may_have_spaces_and_accents(empty_tree: Tree) -> None:
 def test_one_accent_stored_in_two_ways_is_one_class(empty_tree: Tree) -> None:
     composed, apart = (unicodedata.normalize(form, "éléphant") for form in ("NFC", "NFD"))
     assert composed != apart
-    for path in (f"train/{composed}/1.jpg", f"test/{apart}/1.jpg", f"train/{apart}_2.jpg", "train/cat/1.jpg"):
+    for path in (f"train/{composed}/1.jpg", f"test/{apart}/1.jpg", f"train/{apart}/2.jpg", "train/cat/1.jpg"):
         empty_tree.add(path)
     found = listed(empty_tree)
     assert found.classes == ("cat", composed)
@@ -142,6 +145,84 @@ def test_a_test_class_that_training_lacks_is_named_with_the_nearest_one(tree: Tr
 
 
 @pytest.mark.parametrize("name", ["picture.jpg", "_1.jpg"])
-def test_an_image_without_a_class_is_named(tree: Tree, name: str) -> None:
-    tree.add(f"train/{name}")
-    assert f"{tree.root / 'train' / name}: no class in its name" in refusal(tree)
+def test_an_image_without_a_class_is_named(empty_tree: Tree, name: str) -> None:
+    for path in (f"train/{name}", "test/cat_1.jpg"):
+        empty_tree.add(path)
+    assert f"{empty_tree.root / 'train' / name}: no class in its name" in refusal(empty_tree)
+
+
+def test_images_beside_class_folders_are_no_class(tree: Tree) -> None:
+    for number in range(6):
+        tree.add(f"train/IMG_{number}.jpg")
+    found = "images lie beside the class folders: 6 (IMG_0.jpg, IMG_1.jpg, IMG_2.jpg, ..)"
+    assert f"{tree.root / 'train'}: {found}" in refusal(tree)
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", "$RECYCLE.BIN", "lost+found"])
+def test_folders_that_systems_leave_behind_are_no_class(tree: Tree, name: str) -> None:
+    tree.add(f"train/{name}/1.jpg")
+    tree.add(f"train/cat/{name}/1.jpg")
+    found = listed(tree)
+    assert found.classes == ("cat", "dog")
+    assert found.train_counts.tolist() == [3, 2]
+    assert found.passed_over == {name: 2}
+
+
+def test_what_is_passed_over_is_told_by_kind(tree: Tree) -> None:
+    for name in ("notes.txt", "more.TXT", "README", ".DS_Store", "1.cr2"):
+        tree.add(f"train/cat/{name}", b"")
+    assert passed_over(listed(tree)) == "2 .txt, 1 .cr2, 1 hidden, 1 no suffix"
+
+
+def test_an_image_that_could_be_read_says_what_it_needs(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account, "suffixes", lambda: (".jpg",))
+    monkeypatch.setattr(listing, "suffixes", lambda: (".jpg",))
+    tree.add("train/cat/1.heic", b"")
+    assert passed_over(listed(tree)) == "1 .heic (pip install 'simclr[heic]' reads .heic)"
+
+
+@pytest.mark.parametrize("place", ["train", "train/cat"])
+def test_a_folder_that_is_a_broken_link_is_named(tree: Tree, place: str) -> None:
+    link = tree.root / place / "bird"
+    link.symlink_to("nowhere")
+    assert refusal(tree) == f"{link}: a link that leads nowhere"
+
+
+def breeds(tree: Tree) -> Tree:
+    for name in ("american_bulldog_1.jpg", "american_pit_bull_1.jpg", "american_pit_bull_12.jpg", "pug_3.jpg"):
+        tree.add(f"train/{name}")
+        tree.add(f"test/{name}")
+    return tree
+
+
+def test_a_name_with_two_classes_in_it_is_nobodys_guess(empty_tree: Tree) -> None:
+    told = refusal(breeds(empty_tree))
+    assert "american_bulldog_1.jpg and american_pit_bull_1.jpg are both 'american' by" in told
+    assert "'american_bulldog' and 'american_pit_bull' by" in told
+    assert "data.class_pattern=first_underscore or data.class_pattern=number says which" in told
+
+
+@pytest.mark.parametrize(
+    ("pattern", "classes"),
+    [
+        ("first_underscore", ("american", "pug")),
+        ("number", ("american_bulldog", "american_pit_bull", "pug")),
+        (r".*?([a-z]+)_\d+", ("bull", "bulldog", "pug")),
+    ],
+)
+def test_a_pattern_says_which(empty_tree: Tree, pattern: str, classes: tuple[str, ...]) -> None:
+    found = list_folder("folder", breeds(empty_tree).root, pattern)
+    assert found.classes == classes
+
+
+@pytest.mark.parametrize(("pattern", "why"), [("(", "unterminated"), ("a", "with a group"), (r"(\d+)", "no class in")])
+def test_a_pattern_that_finds_no_class_is_named(empty_tree: Tree, pattern: str, why: str) -> None:
+    with pytest.raises(InvalidInput, match=why) as caught:
+        list_folder("folder", breeds(empty_tree).root, pattern)
+    assert f"data.class_pattern={pattern}" in str(caught.value)
+
+
+def test_other_classes_are_other_data(empty_tree: Tree, tmp_path: Path) -> None:
+    root = breeds(empty_tree).root
+    found = {digest(list_folder("folder", root, pattern), tmp_path) for pattern in ("first_underscore", "number")}
+    assert len(found) == 2

@@ -57,6 +57,14 @@ def test_streamed_images_are_parted_alike_and_a_change_of_any_is_found(many: Tre
         streamed.check()
 
 
+def test_a_class_of_one_image_keeps_it_and_that_is_said(many: Tree, cache: Path) -> None:
+    many.add("train/owl_1.jpg")
+    lines: list[str] = []
+    images = load(replace(many.config(), validation=0.3), cache, lines.append)
+    assert images.counts == {"cat": [7, 3], "dog": [7, 3], "owl": [1, 0]}
+    assert "no validation images of owl: too few to give any" in lines
+
+
 def test_digits_are_parted_too(tmp_path: Path) -> None:
     whole = load(DataConfig(name="digits", image_size=8), tmp_path)
     parted = load(DataConfig(name="digits", image_size=8, validation=0.2), tmp_path)
