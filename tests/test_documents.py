@@ -96,6 +96,8 @@ def shortest(command: str) -> str:
         return f"{command} --collect-only tests/foundation/test_files.py"
     if " -m simclr.sweep " in command and not re.search(r" status\b| --help\b", command):
         return command if "--dry-run" in command else f"{command} --dry-run"
+    if " -m simclr.data" in command:
+        return f"{command} root=~/looked-at"
     if not command.startswith("python run.py") or "--help" in command or "--cfg" in command:
         return command
     if " -m" in command:
@@ -170,7 +172,7 @@ def test_nothing_but_plans_was_made_of_them(outcomes, clone):
 
 
 def test_the_help_of_each_command_names_no_other_commands(clone, home):
-    for program in ("simclr.sweep", "simclr.sweep status", "simclr.store", "simclr.report"):
+    for program in ("simclr.data", "simclr.sweep", "simclr.sweep status", "simclr.store", "simclr.report"):
         text = bash(f"COLUMNS=200 python -m {program} --help", clone, home).stdout
         assert text.startswith(f"usage: python -m {program}")
         assert set(helped(text)) <= {*RUN, f"python -m {program}"}

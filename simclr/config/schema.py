@@ -34,8 +34,7 @@ class DataConfig:
     image_size: int = setting(MISSING, WEIGHTS, Range(8, 1024, "pixels"))
     """The side at which images are kept once they are decoded."""
     class_pattern: str | None = setting(None, NOTHING)
-    """How names of files without class folders tell the class: by what stands before the `first_underscore`, or before
-    the `number`; or a regular expression whose first group it is; null: the first, where nothing speaks against it."""
+    """What of a loose file's name is its class: up to `first_underscore` or `number`, or a regex's first group."""
     validation: float = setting(0.0, WEIGHTS, Range(0, 0.5, "share of each class"))
     """Of the training images, kept out of pretraining; they take the test images' place."""
     train_share: float = setting(

@@ -1,0 +1,87 @@
+"""``python -m simclr.data``: what a set of images holds, and what in it looks like a mistake; trains nothing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from simclr.foundation.errors import InvalidInput, one_line
+
+NAMED = 20
+"""Files, at most, that are named of a kind."""
+CONSOLE = Console(soft_wrap=True, highlight=False)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Look at the configured images and say what was found.
+
+    Returns:
+        The exit code: 0 well, 1 files that cannot be used or a sheet that cannot be written, 2 bad input.
+    """
+    parser = argparse.ArgumentParser("python -m simclr.data", description=__doc__.split("``: ")[1])
+    parser.add_argument("overrides", nargs="*", help="as for run.py: data=folder data.root=~/flowers ...")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        return _look(options.overrides)
+    except InvalidInput as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot write or read: {one_line(error)}", file=sys.stderr)
+        return 1
+
+
+def _look(overrides: list[str]) -> int:
+    from simclr.config.compose import compose
+    from simclr.data import catalogue, reference
+    from simclr.data.account import account, asked, passed_over
+    from simclr.data.content import digest
+
+    config = compose(overrides)
+    cache = Path(config.root) / "data"
+    found = catalogue(config.data, cache)
+    part = asked(found)
+    table = Table("class", "train", part, box=None, padding=(0, 2, 0, 0))
+    for name, trained, tested in zip(found.classes, found.train_counts, found.test_counts, strict=True):
+        table.add_row(name, f"{trained:,}", f"{tested:,}")
+    table.add_row("", f"{len(found.train):,}", f"{len(found.test):,}")
+    CONSOLE.print(f"{config.data.name}: {found.root or reference(config.data)}", markup=False)
+    CONSOLE.print(table, markup=False)
+    for line in account(found)[2:]:
+        CONSOLE.print(line, markup=False)
+    if found.ignored:
+        CONSOLE.print(f"passed over, as they are no images: {passed_over(found)}", markup=False)
+    if found.root is None:
+        CONSOLE.print("not on this machine yet" if found.needs_download else "part of a package")
+        return 0
+    content = digest(found, cache)
+    CONSOLE.print(f"content {content}", markup=False)
+    from simclr.data.inspection import inspect, sheet
+
+    most = round(config.data.megapixels * 1e6)
+    seen = inspect(found, cache, most, lambda line: print(line, file=sys.stderr))
+    if len(seen.sizes):
+        width, height = (sorted(side) for side in seen.sizes.T.tolist())
+        middle = len(width) // 2
+        CONSOLE.print(
+            f"sizes: width {width[0]} to {width[-1]}, half of them up to {width[middle]}; "
+            f"height {height[0]} to {height[-1]}, half of them up to {height[middle]}"
+        )
+    CONSOLE.print("kinds: " + ", ".join(f"{count:,} {kind}" for kind, count in seen.kinds.most_common()))
+    CONSOLE.print(f"the same file twice: {len(seen.twice):,}, of several classes or parts: {seen.across:,}")
+    for same in seen.twice[:NAMED]:
+        CONSOLE.print(f"  {' = '.join(same)}", markup=False)
+    CONSOLE.print(f"cannot be used: {len(seen.damaged):,}")
+    for line in seen.damaged[:NAMED]:
+        CONSOLE.print(f"  {line}", markup=False)
+    place = cache / f"{found.name}-{content[:12]}.png"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    sheet(found, most).save(place)
+    CONSOLE.print(f"pictures {place}", markup=False)
+    return 1 if seen.damaged else 0

@@ -1,0 +1,129 @@
+"""A look at every image of a set: sizes, formats, files that are there twice, files that cannot be read."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from simclr.data.content import file_hashes
+from simclr.data.decoding import decode, quiet_decoders
+from simclr.data.formats import formats
+from simclr.data.listing import Catalogue
+from simclr.data.progress import Report, progress
+from simclr.foundation import machine
+from simclr.foundation.errors import InvalidInput
+
+SIDE, PER_CLASS, CLASSES = 96, 8, 100
+"""Of the sheet of pictures: pixels of each, how many of a class, and of how many classes at most."""
+MARGIN, LINE = 4, 14
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What was found in the files of a catalogue.
+
+    Attributes:
+        sizes: (N, 2) int: width and height of those that can be read, as they are stored.
+        kinds: how many there are of each format and colour mode, ``JPEG RGB``.
+        damaged: of each file that cannot be used a line that names it.
+        twice: paths of the same content, two or more together.
+        across: how many of these are of several classes or parts.
+    """
+
+    sizes: NDArray[np.int64]
+    kinds: Counter[str]
+    damaged: list[str]
+    twice: list[list[str]]
+    across: int
+
+
+def inspect(found: Catalogue, cache: Path, most: int, report: Report) -> Inspection:
+    """Decode every file once, and keep nothing.
+
+    Args:
+        found: a catalogue of files.
+        cache: where hashes are remembered.
+        most: pixels that an image may have.
+        report: takes progress lines where standard error is no terminal.
+
+    Raises:
+        InvalidInput: a file cannot be opened at all.
+    """
+    assert found.root is not None
+    root, paths = found.root, found.paths
+    by_hash = defaultdict(list)
+    for path, hashed in file_hashes(found.whole or found, cache).items():
+        by_hash[hashed].append(path)
+    twice = [sorted(same) for same in by_hash.values() if len(same) > 1]
+    sizes, kinds, damaged = [], Counter[str](), []
+    with (
+        quiet_decoders(),
+        progress("looking at", len(paths), "images", report) as advance,
+        ThreadPoolExecutor(machine.cpus()) as pool,
+    ):
+        for seen in pool.map(lambda path: _seen(root / path, most), paths):
+            advance(1)
+            if isinstance(seen, str):
+                damaged.append(seen)
+            else:
+                sizes.append(seen[:2])
+                kinds[seen[2]] += 1
+    place = dict(zip(paths, _places(found), strict=True))
+    across = sum(len({place.get(path) for path in same}) > 1 for same in twice)
+    return Inspection(np.array(sizes, int).reshape(-1, 2), kinds, damaged, sorted(twice), across)
+
+
+def _seen(path: Path, most: int) -> tuple[int, int, str] | str:
+    """Width, height and kind of an image; or why it cannot be used."""
+    try:
+        decode(path, SIDE, most)
+        with Image.open(path, formats=formats()) as image:
+            return image.width, image.height, f"{image.format} {image.mode}"
+    except InvalidInput as error:
+        return str(error)
+
+
+def _places(found: Catalogue) -> list[tuple[str, int]]:
+    """Of each path its part and class."""
+    parts = (("train", found.train), ("test", found.test))
+    return [(name, int(label)) for name, split in parts for label in split.labels]
+
+
+def sheet(found: Catalogue, most: int) -> Image.Image:
+    """A row of the first pictures of each class, training and test, in their own aspect; those that can be read."""
+    assert found.root is not None
+    rows = [(label, name) for label, name in enumerate(found.classes)][:CLASSES]
+    width, height = PER_CLASS * (SIDE + MARGIN) + MARGIN, SIDE + LINE + 2 * MARGIN
+    whole = Image.new("RGB", (width, height * len(rows)), "white")
+    drawing = ImageDraw.Draw(whole)
+    for row, (label, name) in enumerate(rows):
+        drawing.text((MARGIN, row * height + MARGIN), name, fill="black")
+        for column, picture in enumerate(_pictures(found, label, most)):
+            left = MARGIN + column * (SIDE + MARGIN) + (SIDE - picture.width) // 2
+            whole.paste(picture, (left, row * height + MARGIN + LINE + (SIDE - picture.height) // 2))
+    return whole
+
+
+def _pictures(found: Catalogue, label: int, most: int) -> list[Image.Image]:
+    assert found.root is not None
+    paths: Sequence[str] = [
+        split.paths[place] for split in (found.train, found.test) for place in np.flatnonzero(split.labels == label)
+    ]
+    pictures: list[Image.Image] = []
+    for path in paths:
+        try:
+            pixels, aspect = decode(found.root / path, SIDE, most)
+        except InvalidInput:
+            continue
+        size = round(SIDE * min(1.0, aspect)) or 1, round(SIDE / max(1.0, aspect)) or 1
+        pictures.append(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+        if len(pictures) == PER_CLASS:
+            break
+    return pictures
