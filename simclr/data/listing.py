@@ -1,6 +1,8 @@
 """What a folder of images holds, found from the names alone.
 
-The tree is ``root/{train,test}``, and an image's class is
+The tree is ``root/{train,test}``; ``val``, ``valid`` or ``validation`` where there is no ``test``; or no such parts at
+all, of which one is drawn (``data.test_share``). Where ``root`` holds nothing but one folder, that one is meant. An
+image's class is
 
 - the name of the folder it lies in directly below ``train`` or ``test``, however deep it lies in there:
   ``train/cat/1.jpg`` and ``train/cat/2019/may/1.jpg`` are cats;
@@ -29,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.data.formats import suffixes
+from simclr.data.partition import part_of_each_class
 from simclr.foundation.errors import InvalidInput, suggestion
 
 LEFT_BEHIND = frozenset(
@@ -38,7 +41,11 @@ LEFT_BEHIND = frozenset(
 FIRST_UNDERSCORE, NUMBER = "first_underscore", "number"
 """Names of two patterns, for ``data.class_pattern``: what stands before the first underscore, before the numbers."""
 NAMED = 3
+TESTS = ("test", "val", "valid", "validation")
+"""Names of the test part, the first that there is."""
+TEST_SEED = 2400
 LAYOUT = "valid is a folder with train/ and test/, each with <class>/<image> or <class>_<id>.jpg in it"
+DRAWN = "or, without a test part, data.test_share=0.2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +75,7 @@ class Catalogue:
         train, test: the two splits. Every test class is among the training classes, not always the other way round.
         passed_over: how many foreign files and folders there were, by kind: a suffix, ``hidden`` or a folder's name.
         class_pattern: what told the classes of file names; None for the usual one.
+        test_share: of each class, what was drawn for the test part; None where there is one.
         root: absolute folder that the paths are relative to; None where there is none.
         needs_download: the images are not on this machine yet; counts and labels are known all the same.
         validation: the share of the training images that stands in for the test's, see :mod:`simclr.data.validation`.
@@ -81,6 +89,7 @@ class Catalogue:
     test: Split
     passed_over: Mapping[str, int] = field(default_factory=dict)
     class_pattern: str | None = None
+    test_share: float | None = None
     root: Path | None = None
     needs_download: bool = False
     validation: float = 0.0
@@ -108,7 +117,7 @@ class Catalogue:
         return self.train.paths + self.test.paths
 
 
-def list_folder(name: str, root: Path, class_pattern: str | None = None) -> Catalogue:
+def list_folder(name: str, root: Path, class_pattern: str | None = None, test_share: float | None = None) -> Catalogue:
     """The catalogue of a tree of images, by the rules at the top of this module.
 
     Args:
@@ -117,6 +126,7 @@ def list_folder(name: str, root: Path, class_pattern: str | None = None) -> Cata
         class_pattern: how file names tell classes: ``first_underscore``, ``number``, or a regular expression for the
             whole name without its suffix, whose first group is the class; None for the first where it cannot be
             mistaken.
+        test_share: of each class, drawn once and for good, of a folder without a test part.
 
     Raises:
         InvalidInput: a folder is missing, empty or unreadable, an image has no class or one of two, layouts are mixed,
@@ -124,26 +134,69 @@ def list_folder(name: str, root: Path, class_pattern: str | None = None) -> Cata
     """
     if not root.is_dir():
         raise InvalidInput(f"{root}: {'not a folder' if root.exists() else 'no such folder'}; {LAYOUT}")
-    for split in ("train", "test"):
-        if not (root / split).is_dir():
-            raise InvalidInput(f"{root}: no {split}/ folder in it; {LAYOUT}")
-    train, test = _list_split(root, "train", class_pattern), _list_split(root, "test", class_pattern)
-    trained, tested = set(train.classes), set(test.classes)
+    root = _inner(root)
+    parts = [_list_part(root, part, class_pattern) for part in _parts(root, test_share)]
+    trained, tested = set(parts[0].classes), set(parts[-1].classes)
     classes = tuple(sorted(trained))
     if unknown := sorted(tested - trained):
         near = suggestion(unknown[0], classes)
-        raise InvalidInput(f"{root}: test/ has the class {unknown[0]!r}, which train/ has not.{near}")
+        raise InvalidInput(f"{root}: {parts[1].name}/ has the class {unknown[0]!r}, which train/ has not.{near}")
     if len(classes) < 2:
         raise InvalidInput(f"{root}: one class only, {classes[0]!r}; at least two are needed")
+    splits = [part.sorted_by_path(classes) for part in parts]
+    train, test = splits if test_share is None else _drawn(splits[0], test_share)
     return Catalogue(
         name=name,
         classes=classes,
-        train=train.sorted_by_path(classes),
-        test=test.sorted_by_path(classes),
-        passed_over=train.passed_over + test.passed_over,
+        train=train,
+        test=test,
+        passed_over=sum((part.passed_over for part in parts), Counter[str]()),
         class_pattern=class_pattern,
+        test_share=test_share,
         root=Path(os.path.abspath(root)),  # noqa: PTH100 - Path.absolute keeps '..', and two names would be two roots
     )
+
+
+def _inner(root: Path) -> Path:
+    """The folder that holds the parts or classes: where ``root`` holds one folder and nothing else, that one."""
+    inside = [entry for entry in _entries(root) if not _Found().foreign(entry)]
+    single = len(inside) == 1 and inside[0].is_dir() and inside[0].name not in ("train", *TESTS)
+    if single and any(entry.is_dir() for entry in _entries(Path(inside[0].path))):
+        return Path(inside[0].path)
+    return root
+
+
+def _parts(root: Path, test_share: float | None) -> list[str]:
+    """The folders of a set's parts: training and test; or the one that both are drawn from, ``""`` for the root."""
+    tests = [part for part in TESTS if (root / part).is_dir()]
+    if not (root / "train").is_dir():
+        if tests:
+            raise InvalidInput(f"{root}: no train/ folder in it; {LAYOUT}")
+        if test_share is None:
+            raise InvalidInput(f"{root}: no train/ folder in it; {LAYOUT}; {DRAWN}")
+        return [""]
+    if test_share is not None:
+        if tests:
+            raise InvalidInput(f"data.test_share={test_share:g}: {root} has a test part of its own, {tests[0]}/")
+        return ["train"]
+    if not tests:
+        raise InvalidInput(f"{root}: no test/ folder in it; {LAYOUT}; {DRAWN}")
+    if tests[0] != TESTS[0] and len(tests) > 1:
+        raise InvalidInput(
+            f"{root}: {' and '.join(f'{part}/' for part in tests)}, but no test/: which of them is asked?"
+        )
+    return ["train", tests[0]]
+
+
+def _drawn(whole: Split, test_share: float) -> tuple[Split, Split]:
+    """Both parts of images that have none: a share of each class becomes the test part."""
+    tested = part_of_each_class(whole.labels, test_share, TEST_SEED, leave_one=True)
+    return _members(whole, ~tested), _members(whole, tested)
+
+
+def _members(whole: Split, chosen: NDArray[np.bool_]) -> Split:
+    places = np.flatnonzero(chosen)
+    return Split(tuple(whole.paths[place] for place in places), whole.labels[places])
 
 
 def path_order(path: str) -> tuple[bytes, bytes]:
@@ -158,8 +211,9 @@ def stored_bytes(path: str) -> bytes:
 
 @dataclass
 class _Found:
-    """The images of one split while its folder is walked."""
+    """The images of one part while its folder is walked."""
 
+    name: str = ""
     paths: list[str] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
@@ -193,14 +247,14 @@ class _Found:
         self.passed_over[suffix or "no suffix"] += 1
 
 
-def _list_split(root: Path, split: str, class_pattern: str | None) -> _Found:
-    found, loose = _Found(), []
-    folder = root / split
+def _list_part(root: Path, part: str, class_pattern: str | None) -> _Found:
+    found, loose = _Found(part), []
+    folder, above = root / part, f"{part}/" if part else ""
     for entry in _entries(folder):
         if found.foreign(entry):
             continue
         if entry.is_dir():
-            _list_class(entry, f"{split}/{entry.name}", found)
+            _list_class(entry, f"{above}{entry.name}", found)
         elif _is_image(entry):
             loose.append(entry.name)
         else:
@@ -211,7 +265,7 @@ def _list_split(root: Path, split: str, class_pattern: str | None) -> _Found:
             f"{folder}: images lie beside the class folders: {len(loose)} ({names}); valid is a folder for every "
             "class, or none at all"
         )
-    found.paths += [f"{split}/{name}" for name in loose]
+    found.paths += [f"{above}{name}" for name in loose]
     found.classes += _classes_of_names(folder, loose, class_pattern)
     if not found.paths:
         raise InvalidInput(f"{folder}: no images in it; {LAYOUT} ({', '.join(suffixes())})")

@@ -52,7 +52,9 @@ def whole_catalogue(config: DataConfig, cache: Path) -> Catalogue:
         raise InvalidInput(f"data.root={root}: {'not a folder' if found.exists() else 'no such folder'}; {LAYOUT}")
     if found == imagenet5.cached(cache) and config.name == "imagenet5":
         return _cached(found)
-    return list_folder(config.name, found, config.class_pattern if config.name == "folder" else None)
+    if config.name == "folder":
+        return list_folder(config.name, found, config.class_pattern, config.test_share)
+    return list_folder(config.name, found)
 
 
 def reference(config: DataConfig) -> str:

@@ -226,3 +226,59 @@ def test_other_classes_are_other_data(empty_tree: Tree, tmp_path: Path) -> None:
     root = breeds(empty_tree).root
     found = {digest(list_folder("folder", root, pattern), tmp_path) for pattern in ("first_underscore", "number")}
     assert len(found) == 2
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_another_name_of_the_test_part_is_taken_where_there_is_no_test(tree: Tree, name: str) -> None:
+    (tree.root / "test").rename(tree.root / name)
+    found = listed(tree)
+    assert found.test.paths == (f"{name}/cat/1.jpg", f"{name}/dog/1.jpg")
+
+
+def test_test_goes_before_validation_and_two_others_are_nobodys_guess(tree: Tree) -> None:
+    for name in ("val", "valid"):
+        shutil.copytree(tree.root / "test", tree.root / name)
+    assert listed(tree).test.paths[0] == "test/cat/1.jpg"
+    shutil.rmtree(tree.root / "test")
+    assert "val/ and valid/, but no test/" in refusal(tree)
+
+
+@pytest.fixture
+def classes_alone(empty_tree: Tree) -> Tree:
+    for number in range(10):
+        for name in ("cat", "dog"):
+            empty_tree.add(f"{name}/{number}.jpg")
+    empty_tree.add("owl/1.jpg")
+    return empty_tree
+
+
+def test_of_classes_without_parts_a_share_is_drawn_the_same_everywhere(classes_alone: Tree, tmp_path: Path) -> None:
+    found = list_folder("folder", classes_alone.root, test_share=0.2)
+    assert (found.train_counts.tolist(), found.test_counts.tolist()) == ([8, 8, 1], [2, 2, 0])
+    assert not set(found.train.paths) & set(found.test.paths)
+    assert found.test.paths == ("cat/0.jpg", "cat/2.jpg", "dog/3.jpg", "dog/7.jpg")
+    other = list_folder("folder", classes_alone.root, test_share=0.3)
+    assert digest(found, tmp_path) != digest(other, tmp_path)
+
+
+def test_without_a_share_it_says_that_there_is_one(classes_alone: Tree) -> None:
+    assert "or, without a test part, data.test_share=0.2" in refusal(classes_alone)
+
+
+def test_of_training_images_alone_a_share_is_drawn(tree: Tree) -> None:
+    shutil.rmtree(tree.root / "test")
+    assert list_folder("folder", tree.root, test_share=0.4).test_counts.tolist() == [1, 1]
+
+
+def test_a_share_of_what_has_a_test_part_is_refused(tree: Tree) -> None:
+    with pytest.raises(InvalidInput, match=r"data\.test_share=0\.2: .* has a test part of its own, test/"):
+        list_folder("folder", tree.root, test_share=0.2)
+
+
+def test_one_folder_in_the_root_is_what_is_meant(tree: Tree) -> None:
+    inner = tree.root.parent / "archive"
+    inner.mkdir()
+    tree.root.rename(inner / "flowers")
+    found = list_folder("folder", inner)
+    assert found.root == inner / "flowers"
+    assert found.train_counts.tolist() == [3, 2]
