@@ -35,6 +35,8 @@ class DataConfig:
     """The side at which images are kept once they are decoded."""
     class_pattern: str | None = setting(None, NOTHING)
     """What of a loose file's name is its class: up to `first_underscore` or `number`, or a regex's first group."""
+    labels: str | None = setting(None, NOTHING)
+    """A CSV file, `path,label[,split]`, that tells the classes in place of folders; relative to `data.root`."""
     test_share: float | None = setting(None, NOTHING, Range(0, 0.9, "share of each class", above=True))
     """Of a folder that has no test part: what becomes it, drawn once and for good, the same on every machine."""
     validation: float = setting(0.0, WEIGHTS, Range(0, 0.5, "share of each class"))

@@ -66,6 +66,7 @@ def digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:
 def of_part(catalogue: Catalogue, files: str) -> str:
     """The digest of a catalogue, from that of all the files that it, or what it was taken from, has."""
     parts = [f"classes {catalogue.class_pattern!r}"] if catalogue.class_pattern is not None else []
+    parts += [f"labels {catalogue.labels}"] if catalogue.labels is not None else []
     parts += [f"test share {catalogue.test_share!r}"] if catalogue.test_share is not None else []
     parts += [f"validation {catalogue.validation!r}"] if catalogue.validation else []
     parts += [f"share {catalogue.share!r}"] if catalogue.share < 1 else []

@@ -76,6 +76,7 @@ class Catalogue:
         passed_over: how many foreign files and folders there were, by kind: a suffix, ``hidden`` or a folder's name.
         class_pattern: what told the classes of file names; None for the usual one.
         test_share: of each class, what was drawn for the test part; None where there is one.
+        labels: a hash of the table that tells the classes; None where names do.
         root: absolute folder that the paths are relative to; None where there is none.
         needs_download: the images are not on this machine yet; counts and labels are known all the same.
         validation: the share of the training images that stands in for the test's, see :mod:`simclr.data.validation`.
@@ -90,6 +91,7 @@ class Catalogue:
     passed_over: Mapping[str, int] = field(default_factory=dict)
     class_pattern: str | None = None
     test_share: float | None = None
+    labels: str | None = None
     root: Path | None = None
     needs_download: bool = False
     validation: float = 0.0
@@ -144,7 +146,7 @@ def list_folder(name: str, root: Path, class_pattern: str | None = None, test_sh
     if len(classes) < 2:
         raise InvalidInput(f"{root}: one class only, {classes[0]!r}; at least two are needed")
     splits = [part.sorted_by_path(classes) for part in parts]
-    train, test = splits if test_share is None else _drawn(splits[0], test_share)
+    train, test = splits if test_share is None else drawn(splits[0], test_share)
     return Catalogue(
         name=name,
         classes=classes,
@@ -188,7 +190,7 @@ def _parts(root: Path, test_share: float | None) -> list[str]:
     return ["train", tests[0]]
 
 
-def _drawn(whole: Split, test_share: float) -> tuple[Split, Split]:
+def drawn(whole: Split, test_share: float) -> tuple[Split, Split]:
     """Both parts of images that have none: a share of each class becomes the test part."""
     tested = part_of_each_class(whole.labels, test_share, TEST_SEED, leave_one=True)
     return _members(whole, ~tested), _members(whole, tested)

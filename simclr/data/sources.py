@@ -9,6 +9,7 @@ import numpy as np
 from simclr.config import DataConfig
 from simclr.data import digits, imagenet5
 from simclr.data.listing import LAYOUT, Catalogue, list_folder
+from simclr.data.table import list_table
 from simclr.data.validation import taken
 from simclr.foundation.errors import InvalidInput
 
@@ -52,6 +53,10 @@ def whole_catalogue(config: DataConfig, cache: Path) -> Catalogue:
         raise InvalidInput(f"data.root={root}: {'not a folder' if found.exists() else 'no such folder'}; {LAYOUT}")
     if found == imagenet5.cached(cache) and config.name == "imagenet5":
         return _cached(found)
+    if config.name == "folder" and config.labels is not None:
+        if config.class_pattern is not None:
+            raise InvalidInput("data.class_pattern and data.labels: both tell classes; valid is one of them")
+        return list_table(config.name, found, Path(config.labels).expanduser(), config.test_share)
     if config.name == "folder":
         return list_folder(config.name, found, config.class_pattern, config.test_share)
     return list_folder(config.name, found)

@@ -1,0 +1,103 @@
+"""Classes from a table: a CSV file with a line for each image, in place of class folders."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import unicodedata
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from simclr.data.listing import TESTS, Catalogue, Split, drawn, path_order
+from simclr.foundation.errors import InvalidInput
+
+COLUMNS = ("path", "label", "split")
+VALID = "valid is a CSV file with the columns path, label and, unless data.test_share is given, split (train or test)"
+
+
+def list_table(name: str, root: Path, table: Path, test_share: float | None = None) -> Catalogue:
+    """The catalogue of the images that a table names; others below ``root`` are none of it.
+
+    Args:
+        name: the data option that the catalogue is for.
+        root: the folder that the table's paths are relative to.
+        table: a CSV file in UTF-8 whose first line names its columns, ``path``, ``label`` and perhaps ``split``; more
+            columns are nobody's business. Relative to ``root``.
+        test_share: of each class, drawn once and for good, where there is no ``split``.
+
+    Raises:
+        InvalidInput: the table cannot be read, a line of it is wrong, or there are fewer than two classes.
+    """
+    file = root / table
+    rows = _rows(file)
+    parted = "split" in rows[0][1]
+    if parted == (test_share is not None):
+        found = "has a column split" if parted else "has no column split"
+        raise InvalidInput(f"data.labels={table}: {found}; {VALID}")
+    parts: dict[str, list[tuple[str, str]]] = {"train": [], "test": []}
+    seen: set[str] = set()
+    for line, row in rows:
+        path, label = row["path"], unicodedata.normalize("NFC", row["label"].strip())
+        part = row["split"].strip().lower() if parted else "train"
+        inside = not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
+        if not path or not inside or path in seen or not label or part not in ("train", *TESTS):
+            raise InvalidInput(f"{file}, line {line}: {_wrong(path, label, part, inside=inside)}; {VALID}")
+        seen.add(path)
+        parts["train" if part == "train" else "test"].append((path, label))
+    classes = tuple(sorted({label for _, label in parts["train"]}))
+    if unknown := sorted({label for _, label in parts["test"]} - set(classes)):
+        raise InvalidInput(f"{file}: the class {unknown[0]!r} has test images and no training images")
+    if len(classes) < 2:
+        raise InvalidInput(f"{file}: training images of {len(classes)} classes; at least two are needed")
+    splits = [_split(parts[part], classes) for part in ("train", "test")]
+    train, test = splits if test_share is None else drawn(splits[0], test_share)
+    if not len(test):
+        raise InvalidInput(f"{file}: no test images; {VALID}")
+    content = "".join(f"{part}\t{path}\t{label}\n" for part in parts for path, label in sorted(parts[part]))
+    return Catalogue(
+        name=name,
+        classes=classes,
+        train=train,
+        test=test,
+        test_share=test_share,
+        labels=hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest(),
+        root=root.absolute(),
+    )
+
+
+def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
+    """The lines with their numbers, the first one's names as keys; what a short line lacks is empty."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, restval="", skipinitialspace=True)
+            missing = [column for column in COLUMNS[:2] if column not in (reader.fieldnames or ())]
+            if missing:
+                raise InvalidInput(f"{file}: no column {missing[0]} in its first line; {VALID}")
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InvalidInput(f"data.labels={file}: cannot be read: {reason}; {VALID}") from error
+    if not rows:
+        raise InvalidInput(f"{file}: no line but the first; {VALID}")
+    return rows
+
+
+def _wrong(path: str, label: str, part: str, *, inside: bool) -> str:
+    if not path:
+        return "no path"
+    if not inside:
+        return f"the path {path!r} leads out of the folder"
+    if not label:
+        return f"no label for {path!r}"
+    if part not in ("train", *TESTS):
+        return f"the split {part!r} of {path!r} is none"
+    return f"{path!r} is there twice"
+
+
+def _split(pairs: list[tuple[str, str]], classes: tuple[str, ...]) -> Split:
+    index = {name: label for label, name in enumerate(classes)}
+    ordered = sorted(pairs, key=lambda pair: path_order(pair[0]))
+    labels = np.array([index[label] for _, label in ordered], np.int32)
+    labels.flags.writeable = False
+    return Split(tuple(path for path, _ in ordered), labels)
