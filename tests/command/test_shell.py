@@ -73,7 +73,7 @@ BAD = [
     (["pretrain.temperature=0"], "pretrain.temperature=0: valid is at least 0.01"),
     (["head=one_relu", "probe.layer=-6"], "probe.layer=-6: head=one_relu has the layers -1 projection"),
     (["pretrain.batch_size=99999"], "pretrain.batch_size=99999: digits has 1347 training images"),
-    (["probe.label_fraction=0.0001"], "probe.label_fraction=0.0001: leaves a class"),
+    (["probe.label_fraction=0.0001"], "probe.label_fraction=0.0001: leaves the class"),
     (["data=folder", "data.root=nowhere"], "data.root=nowhere"),
     (["root=/proc/nowhere"], "root=/proc/nowhere: cannot be written"),
     (["nonsense"], "nonsense: not understood as KEY=VALUE"),
