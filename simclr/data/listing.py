@@ -138,6 +138,8 @@ def list_folder(name: str, root: Path, class_pattern: str | None = None, test_sh
         raise InvalidInput(f"{root}: {'not a folder' if root.exists() else 'no such folder'}; {LAYOUT}")
     root = _inner(root)
     parts = [_list_part(root, part, class_pattern) for part in _parts(root, test_share)]
+    if class_pattern is None:
+        _check_unmistakable(root, [pair for part in parts for pair in part.named])
     trained, tested = set(parts[0].classes), set(parts[-1].classes)
     classes = tuple(sorted(trained))
     if unknown := sorted(tested - trained):
@@ -218,6 +220,7 @@ class _Found:
     name: str = ""
     paths: list[str] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
+    named: list[tuple[str, str]] = field(default_factory=list)  # files whose names tell their classes, and these
     passed_over: Counter[str] = field(default_factory=Counter)
 
     def sorted_by_path(self, classes: tuple[str, ...]) -> Split:
@@ -267,8 +270,10 @@ def _list_part(root: Path, part: str, class_pattern: str | None) -> _Found:
             f"{folder}: images lie beside the class folders: {len(loose)} ({names}); valid is a folder for every "
             "class, or none at all"
         )
+    labels = _classes_of_names(folder, loose, class_pattern)
+    found.named += zip(loose, labels, strict=True)
     found.paths += [f"{above}{name}" for name in loose]
-    found.classes += _classes_of_names(folder, loose, class_pattern)
+    found.classes += labels
     if not found.paths:
         raise InvalidInput(f"{folder}: no images in it; {LAYOUT} ({', '.join(suffixes())})")
     return found
@@ -287,8 +292,6 @@ def _classes_of_names(folder: Path, names: list[str], class_pattern: str | None)
                 f"{folder.name}/<class>_{name.lstrip('_')}"
             )
         classes.append(unicodedata.normalize("NFC", label))
-    if class_pattern is None:
-        _check_unmistakable(folder, names, classes)
     return classes
 
 
@@ -326,17 +329,17 @@ def _before_numbers(name: str) -> str | None:
     return "_".join(parts)
 
 
-def _check_unmistakable(folder: Path, names: list[str], classes: list[str]) -> None:
+def _check_unmistakable(root: Path, named: list[tuple[str, str]]) -> None:
     """Raise where the numbers at the end of the names tell of other classes than their first underscores."""
     others: dict[str, tuple[str, str]] = {}
-    for name, label in zip(names, classes, strict=True):
+    for name, label in named:
         other = unicodedata.normalize("NFC", _before_numbers(name) or "")
         if other == Path(name).stem:
             continue  # no number at its end
         known, first = others.setdefault(label, (other, name))
         if known != other:
             raise InvalidInput(
-                f"{folder}: {first} and {name} are both {label!r} by what stands before the first underscore, and "
+                f"{root}: {first} and {name} are both {label!r} by what stands before the first underscore, and "
                 f"{known!r} and {other!r} by what stands before the number; data.class_pattern={FIRST_UNDERSCORE} or "
                 f"data.class_pattern={NUMBER} says which"
             )

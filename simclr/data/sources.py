@@ -39,10 +39,15 @@ def whole_catalogue(config: DataConfig, cache: Path) -> Catalogue:
     Raises:
         InvalidInput: in one line, the folder, class or file that is missing or wrong.
     """
+    if config.name not in ("digits", "imagenet5", "folder"):
+        raise InvalidInput(f"data.name={config.name}: valid is digits, imagenet5, folder")
+    for key in ("class_pattern", "labels", "test_share"):
+        if config.name != "folder" and getattr(config, key) is not None:
+            raise InvalidInput(
+                f"data.{key}={getattr(config, key)}: says nothing of data={config.name}; it is for folder"
+            )
     if config.name == "digits":
         return digits.catalogue()
-    if config.name not in ("imagenet5", "folder"):
-        raise InvalidInput(f"data.name={config.name}: valid is digits, imagenet5, folder")
     root = Path(config.root).expanduser() if config.root else None
     found = imagenet5.locate(root, cache) if config.name == "imagenet5" else root
     if found is None:

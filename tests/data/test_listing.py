@@ -202,6 +202,12 @@ def test_a_name_with_two_classes_in_it_is_nobodys_guess(empty_tree: Tree) -> Non
     assert "data.class_pattern=first_underscore or data.class_pattern=number says which" in told
 
 
+def test_nor_where_each_part_has_one_of_them(empty_tree: Tree) -> None:
+    for path in ("train/american_bulldog_1.jpg", "train/pug_1.jpg", "test/american_pit_bull_1.jpg"):
+        empty_tree.add(path)
+    assert "american_bulldog_1.jpg and american_pit_bull_1.jpg are both 'american'" in refusal(empty_tree)
+
+
 @pytest.mark.parametrize(
     ("pattern", "classes"),
     [

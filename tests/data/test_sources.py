@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,11 @@ def test_a_home_folder_may_be_written_with_a_tilde(tree: Tree, cache: Path, monk
 def test_listing_writes_nothing(tree: Tree, cache: Path) -> None:
     catalogue(tree.config(), cache)
     assert not cache.exists()
+
+
+@pytest.mark.parametrize("name", ["digits", "imagenet5"])
+@pytest.mark.parametrize(("key", "value"), [("labels", "labels.csv"), ("test_share", 0.2), ("class_pattern", "number")])
+def test_what_tells_of_folders_is_refused_elsewhere(cache: Path, name: str, key: str, value: object) -> None:
+    config = replace(DataConfig(name=name, image_size=8), **{key: value})
+    with pytest.raises(InvalidInput, match=rf"data\.{key}={value}: says nothing of data={name}"):
+        catalogue(config, cache)
