@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simclr.evaluation.two_way import two_way
 from simclr.evaluation.uncertainty import Uncertainty
 
 
@@ -43,19 +44,13 @@ def summary(correct: NDArray[np.bool_]) -> dict[str, Any]:
 def of_table(correct: NDArray[np.bool_]) -> Uncertainty:
     """The uncertainty of the mean of a table (S, n), each part a scalar array."""
     subsets, images = correct.shape
-    size, none = subsets * images, np.zeros(())
-    by_subset, by_image = correct.mean(axis=1), correct.mean(axis=0)
-    image_square = subsets * by_image.var(ddof=1) if images > 1 else 0.0
+    size, found = subsets * images, two_way(correct[None].astype(float))
+    row, image, rest = (part[0, 0] for part in (found.row, found.image, found.rest))
     if subsets == 1:
-        return Uncertainty(none, np.ones(()), np.asarray(image_square / size))
-    rest = correct - by_subset[:, None] - by_image[None, :] + correct.mean()
-    rest_square = (rest**2).sum() / ((subsets - 1) * max(images - 1, 1))
-    # Its expectation is no less than the rest's: a table whose subsets agree by chance promises too much.
-    subset_square = max(images * by_subset.var(ddof=1), rest_square)
+        return Uncertainty(np.zeros(()), np.ones(()), np.asarray(image / size))
+    # The subsets' expectation is no less than the rest's: a table whose subsets agree by chance promises too much.
     return Uncertainty(
-        np.asarray(subset_square / size),
-        np.asarray(subsets - 1.0),
-        np.asarray(max(image_square - rest_square, 0.0) / size),
+        np.asarray(max(row, rest) / size), np.asarray(subsets - 1.0), np.asarray(max(image - rest, 0.0) / size)
     )
 
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.report.crossed import Matrix, MeanSquares, difference_products
+from simclr.evaluation.two_way import Matrix
+from simclr.report.crossed import MeanSquares, difference_products
 
 BORROWED = 2
 """Degrees of freedom, at most, with which networks tell of each other's noise."""

@@ -33,9 +33,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simclr.evaluation.two_way import Matrix, two_way
 from simclr.evaluation.uncertainty import Uncertainty
-
-Matrix = NDArray[np.float64]
 
 PRIOR_FREEDOM = 6
 PRIOR_CAUTION = 3.0
@@ -146,21 +145,20 @@ def mean_squares(
         network: (R,) which pretrainings each is of; by default each is of its own.
         slope: (R,) as :class:`MeanSquares` has it; for differences it has to be given.
     """
-    representations, seeds, _, images = answers.shape
-    table = answers[:, 0].astype(np.float32) if seeds == 1 else answers.mean(axis=2, dtype=np.float32)
-    rows = table.shape[1]
-    by_row, by_image = table.mean(axis=2, dtype=float), table.mean(axis=1, dtype=float)
-    means = by_row.mean(axis=1)
-    row = _products(by_row - means[:, None]) * images / max(rows - 1, 1)
-    image = _products(by_image - means[:, None]) * rows / max(images - 1, 1)
-    rest_freedom = (rows - 1) * max(images - 1, 1)
-    if rest_freedom:
-        rest = _products(table - by_row[:, :, None] - by_image[:, None, :] + means[:, None, None]) / rest_freedom
-    else:
-        rest = np.zeros((representations, representations))
+    _, seeds, _, images = answers.shape
+    tables = answers[:, 0].astype(np.float32) if seeds == 1 else answers.mean(axis=2, dtype=np.float32)
+    found = two_way(tables)
     numbers = np.arange(representations) if network is None else np.asarray(network)
     return MeanSquares(
-        means, row, image, rest, rows, images, seeds, numbers, means * (1 - means) if slope is None else slope
+        found.means,
+        found.row,
+        found.image,
+        found.rest,
+        tables.shape[1],
+        images,
+        seeds,
+        numbers,
+        found.means * (1 - found.means) if slope is None else slope,
     )
 
 
@@ -168,9 +166,3 @@ def difference_products(products: Matrix) -> Matrix:
     """The quadratic form of e_a - e_b for every pair (a, b)."""
     own = np.diag(products)
     return np.maximum(own[:, None] + own[None, :] - 2 * products, 0)
-
-
-def _products(deviations: NDArray[np.floating]) -> Matrix:
-    """Sums of products over everything but the first axis, (R, R)."""
-    rows = deviations.reshape(len(deviations), -1)
-    return (rows @ rows.T).astype(float)
