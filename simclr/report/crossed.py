@@ -148,7 +148,7 @@ def mean_squares(
     _, seeds, _, images = answers.shape
     tables = answers[:, 0].astype(np.float32) if seeds == 1 else answers.mean(axis=2, dtype=np.float32)
     found = two_way(tables)
-    numbers = np.arange(representations) if network is None else np.asarray(network)
+    numbers = np.arange(len(answers)) if network is None else np.asarray(network)
     return MeanSquares(
         found.means,
         found.row,
