@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from simclr.report import Report, write
+from simclr.report.write import Report, write
 from tests.report.constructed import Noise, build, grid
 
 TRUTH = {

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from simclr.report import write
+from simclr.report.write import write
 from tests.report.constructed import build, grid
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")

@@ -8,13 +8,14 @@ import json
 import pytest
 from PIL import Image
 
-from simclr.report import plot_search, write
+from simclr.report import plot_search
 from simclr.report.groups import group
 from simclr.report.palette import DARK, LIGHT, MARKERS
 from simclr.report.pictures import draw
 from simclr.report.records import read
 from simclr.report.scene import Scene
 from simclr.report.statistics import panels
+from simclr.report.write import write
 from tests.report.constructed import build, grid
 
 NAMES = {"accuracy-by-layer", "representation", "spectra", "maps", "confusion", "training-curves"}

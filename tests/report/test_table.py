@@ -7,8 +7,8 @@ import io
 
 from rich.console import Console
 
-from simclr.report import write
 from simclr.report.table import latex, terminal
+from simclr.report.write import write
 from tests.report.constructed import build, grid
 
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from simclr.command.report import main
-from simclr.report import write
+from simclr.report.write import write
 from tests.report.conftest import spoil
 from tests.report.constructed import Noise, build, grid
 
