@@ -82,15 +82,24 @@ def file_digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> 
     return combined(file_hashes(catalogue, cache, remember=remember).items())
 
 
-def also_in_train(catalogue: Catalogue, cache: Path) -> int:
-    """How many test images, or what stands in their place, are files that are also training images, to the byte.
+def there_twice(catalogue: Catalogue, cache: Path) -> tuple[int, int]:
+    """Files that are there twice, to the byte, where that makes a number wrong.
+
+    Returns:
+        How many test images, or what stands in their place, are training images too; and how many training images are
+        in another class as well.
 
     Raises:
         InvalidInput: a file cannot be read.
     """
     hashes = file_hashes(catalogue.whole or catalogue, cache)
-    trained = {hashes[path] for path in catalogue.train.paths}
-    return sum(hashes[path] in trained for path in catalogue.test.paths)
+    classes: dict[str, set[int]] = {}
+    for path, label in zip(catalogue.train.paths, catalogue.train.labels, strict=True):
+        classes.setdefault(hashes[path], set()).add(int(label))
+    return (
+        sum(hashes[path] in classes for path in catalogue.test.paths),
+        sum(len(classes[hashes[path]]) > 1 for path in catalogue.train.paths),
+    )
 
 
 def file_hashes(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> dict[str, str]:

@@ -14,7 +14,7 @@ from simclr.config import DataConfig
 from simclr.data import digits, imagenet5
 from simclr.data.account import account, asked, passed_over
 from simclr.data.arrays import decoded, place_of
-from simclr.data.content import also_in_train, digest, file_digest, of_part
+from simclr.data.content import digest, file_digest, of_part, there_twice
 from simclr.data.listing import Catalogue
 from simclr.data.progress import Report
 from simclr.data.provision import obtain
@@ -143,12 +143,14 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
     if not place_of(cache, content, config.image_size).exists():
         for line in account(found):
             report(line)
-    twice = also_in_train(found, cache) if config.name == "folder" else 0
+    twice, of_two_classes = there_twice(found, cache) if config.name == "folder" else (0, 0)
     if twice:
         report(
             f"{found.root}: {twice:,} of the {len(found.test):,} {asked(found)} images are training images too: "
             f"accuracies say more than is true; leave them in one part"
         )
+    if of_two_classes:
+        report(f"{found.root}: {of_two_classes:,} training images are in another class as well, to the byte")
     decoded_gib = gib(len(found.train) + len(found.test), config.image_size)
     if decoded_gib > config.cache_gib:
         limit = f"data.cache_gib={config.cache_gib:g}"

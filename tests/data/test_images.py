@@ -268,6 +268,12 @@ def test_test_images_that_are_training_images_too_are_told(tree: Tree, cache: Pa
     assert images.counts == {"cat": [3, 1], "dog": [2, 2]}
 
 
+def test_training_images_that_are_in_two_classes_are_told(tree: Tree, cache: Path, lines: list[str]) -> None:
+    tree.add("train/dog/9.jpg", (tree.root / "train/cat/1.jpg").read_bytes())
+    load(tree.config(), cache, lines.append)
+    assert lines[2].endswith(": 2 training images are in another class as well, to the byte")
+
+
 def test_the_real_images_are_loaded(real_set: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIMCLR_DATA", str(real_set))
     images = load(DataConfig("imagenet5", None, 16), cache)
