@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from simclr.foundation.errors import InvalidInput, one_line
+from simclr.command.outcome import exit_code
 
 NAMED = 20
 """Files, at most, that are named of a kind."""
@@ -26,25 +24,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m simclr.data", description=__doc__.split("``: ")[1])
     parser.add_argument("overrides", nargs="*", help="as for run.py: data=folder data.root=~/flowers ...")
     options = parser.parse_args(arguments)
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    try:
-        return _look(options.overrides)
-    except InvalidInput as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: cannot write or read: {one_line(error)}", file=sys.stderr)
-        return 1
+    return exit_code(lambda: _look(options.overrides))
 
 
 def _look(overrides: list[str]) -> int:
     from simclr.config.compose import compose
     from simclr.data import catalogue, reference
-    from simclr.data.account import account, asked, passed_over
+    from simclr.data.account import asked, passed_over, unasked
     from simclr.data.content import digest
+    from simclr.experiment.checks import cache_folder
 
     config = compose(overrides)
-    cache = Path(config.root) / "data"
+    cache = cache_folder(config)
     found = catalogue(config.data, cache)
     part = asked(found)
     table = Table("class", "train", part, box=None, padding=(0, 2, 0, 0))
@@ -53,7 +44,7 @@ def _look(overrides: list[str]) -> int:
     table.add_row("", f"{len(found.train):,}", f"{len(found.test):,}")
     CONSOLE.print(f"{config.data.name}: {found.root or reference(config.data)}", markup=False)
     CONSOLE.print(table, markup=False)
-    for line in account(found)[2:]:
+    for line in unasked(found):
         CONSOLE.print(line, markup=False)
     if found.ignored:
         CONSOLE.print(f"passed over, as they are no images: {passed_over(found)}", markup=False)
@@ -64,8 +55,7 @@ def _look(overrides: list[str]) -> int:
     CONSOLE.print(f"content {content}", markup=False)
     from simclr.data.inspection import inspect, sheet
 
-    most = round(config.data.megapixels * 1e6)
-    seen = inspect(found, cache, most, lambda line: print(line, file=sys.stderr))
+    seen = inspect(found, cache, config.data.most_pixels, lambda line: print(line, file=sys.stderr))
     if len(seen.sizes):
         width, height = (sorted(side) for side in seen.sizes.T.tolist())
         middle = len(width) // 2
@@ -82,6 +72,6 @@ def _look(overrides: list[str]) -> int:
         CONSOLE.print(f"  {line}", markup=False)
     place = cache / f"{found.name}-{content[:12]}.png"
     place.parent.mkdir(parents=True, exist_ok=True)
-    sheet(found, most).save(place)
+    sheet(found, config.data.most_pixels).save(place)
     CONSOLE.print(f"pictures {place}", markup=False)
     return 1 if seen.damaged else 0

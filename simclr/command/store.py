@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from simclr.foundation.errors import InvalidInput, one_line
+from simclr.command.outcome import exit_code
 
 CONSOLE = Console(soft_wrap=True, highlight=False)
 
@@ -22,15 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0 well, 1 damaged or failed, 2 bad input.
     """
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    try:
-        return int(options.run(options))
-    except InvalidInput as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: cannot write or read: {one_line(error)}", file=sys.stderr)
-        return 1
+    return exit_code(lambda: int(options.run(options)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -50,6 +50,11 @@ class DataConfig:
     megapixels: float = setting(100.0, NOTHING, Range(1, 10_000, "million pixels"))
     """A photograph that has more is refused, as all of it would be in memory at once."""
 
+    @property
+    def most_pixels(self) -> int:
+        """Pixels that an image may have in its file."""
+        return round(self.megapixels * 1e6)
+
 
 @dataclass
 class EncoderConfig:

@@ -14,16 +14,21 @@ NAMED = 10
 
 def account(found: Catalogue) -> list[str]:
     """A line for each part and its classes, and one for those that only one part has."""
-    part = asked(found)
-    lines = [
+    return [
         f"train: {_counts(found.train_counts, found.classes)}",
-        f"{part}: {_counts(found.test_counts, found.classes)}",
+        f"{asked(found)}: {_counts(found.test_counts, found.classes)}",
+        *unasked(found),
     ]
-    if absent := [name for name, count in zip(found.classes, found.test_counts, strict=True) if not count]:
-        more = f", .. ({len(absent)} classes)" if len(absent) > NAMED else ""
-        why = "too few to give any" if found.validation else "accuracy says nothing of them"
-        lines.append(f"no {part} images of {', '.join(absent[:NAMED])}{more}: {why}")
-    return lines
+
+
+def unasked(found: Catalogue) -> list[str]:
+    """A line for the classes that only training has; none where every class is asked about."""
+    names = [name for name, count in zip(found.classes, found.test_counts, strict=True) if not count]
+    if not names:
+        return []
+    more = f", .. ({len(names)} classes)" if len(names) > NAMED else ""
+    why = "too few to give any" if found.validation else "accuracy says nothing of them"
+    return [f"no {asked(found)} images of {', '.join(names[:NAMED])}{more}: {why}"]
 
 
 def asked(found: Catalogue) -> str:

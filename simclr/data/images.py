@@ -156,7 +156,7 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
         limit = f"data.cache_gib={config.cache_gib:g}"
         report(f"{found.root}: images are decoded as they are used: {decoded_gib:.2g} GiB of pixels exceed {limit}")
         return replace(_streamed(found, content, config, cache), test_also_in_train=twice)
-    arrays = decoded(found, content, config.image_size, cache, report, round(config.megapixels * 1e6))
+    arrays = decoded(found, content, config.image_size, cache, report, config.most_pixels)
     train = ImageSplit(arrays.train_pixels, found.train.labels, arrays.train_aspect, found.train.paths)
     test = ImageSplit(arrays.test_pixels, found.test.labels, arrays.test_aspect, found.test.paths)
     return Images(found.classes, content, train, test, found.ignored, twice)
@@ -166,9 +166,7 @@ def _streamed(found: Catalogue, content: str, config: DataConfig, cache: Path) -
     assert found.root is not None
     quiet_for_good()
     train, test = (
-        StreamedSplit(
-            found.root, config.image_size, each.labels, each.paths, config.cache_gib, round(config.megapixels * 1e6)
-        )
+        StreamedSplit(found.root, config.image_size, each.labels, each.paths, config.cache_gib, config.most_pixels)
         for each in (found.train, found.test)
     )
     return Images(found.classes, content, train, test, found.ignored, files=(found, cache))
