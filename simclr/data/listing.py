@@ -23,7 +23,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,6 +63,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def part(self, places: NDArray[np.intp]) -> Split:
+        """The images at these places."""
+        paths = tuple(self.paths[place] for place in places) if self.paths else ()
+        return Split(paths, self.labels[places])
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +152,7 @@ def list_folder(name: str, root: Path, class_pattern: str | None = None, test_sh
         raise InvalidInput(f"{root}: {parts[1].name}/ has the class {unknown[0]!r}, which train/ has not.{near}")
     if len(classes) < 2:
         raise InvalidInput(f"{root}: one class only, {classes[0]!r}; at least two are needed")
-    splits = [part.sorted_by_path(classes) for part in parts]
+    splits = [sorted_by_path(zip(part.paths, part.classes, strict=True), classes) for part in parts]
     train, test = splits if test_share is None else drawn(splits[0], test_share)
     return Catalogue(
         name=name,
@@ -163,7 +168,7 @@ def list_folder(name: str, root: Path, class_pattern: str | None = None, test_sh
 
 def _inner(root: Path) -> Path:
     """The folder that holds the parts or classes: where ``root`` holds one folder and nothing else, that one."""
-    inside = [entry for entry in _entries(root) if not _Found().foreign(entry)]
+    inside = [entry for entry in _entries(root) if _foreign_kind(entry) is None]
     single = len(inside) == 1 and inside[0].is_dir() and inside[0].name not in ("train", *TESTS)
     if single and any(entry.is_dir() for entry in _entries(Path(inside[0].path))):
         return Path(inside[0].path)
@@ -195,12 +200,16 @@ def _parts(root: Path, test_share: float | None) -> list[str]:
 def drawn(whole: Split, test_share: float) -> tuple[Split, Split]:
     """Both parts of images that have none: a share of each class becomes the test part."""
     tested = part_of_each_class(whole.labels, test_share, TEST_SEED, leave_one=True)
-    return _members(whole, ~tested), _members(whole, tested)
+    return whole.part(np.flatnonzero(~tested)), whole.part(np.flatnonzero(tested))
 
 
-def _members(whole: Split, chosen: NDArray[np.bool_]) -> Split:
-    places = np.flatnonzero(chosen)
-    return Split(tuple(whole.paths[place] for place in places), whole.labels[places])
+def sorted_by_path(pairs: Iterable[tuple[str, str]], classes: tuple[str, ...]) -> Split:
+    """Pairs of relative path and class as a split, its labels indices into ``classes``."""
+    index = {each: label for label, each in enumerate(classes)}
+    ordered = sorted(pairs, key=lambda pair: path_order(pair[0]))
+    labels = np.array([index[each] for _, each in ordered], np.int32)
+    labels.flags.writeable = False
+    return Split(tuple(path for path, _ in ordered), labels)
 
 
 def path_order(path: str) -> tuple[bytes, bytes]:
@@ -223,22 +232,12 @@ class _Found:
     named: list[tuple[str, str]] = field(default_factory=list)  # files whose names tell their classes, and these
     passed_over: Counter[str] = field(default_factory=Counter)
 
-    def sorted_by_path(self, classes: tuple[str, ...]) -> Split:
-        index = {each: label for label, each in enumerate(classes)}
-        pairs = sorted(zip(self.paths, self.classes, strict=True), key=lambda pair: path_order(pair[0]))
-        labels = np.array([index[each] for _, each in pairs], np.int32)
-        labels.flags.writeable = False
-        return Split(tuple(path for path, _ in pairs), labels)
-
     def foreign(self, entry: os.DirEntry[str]) -> bool:
         """Whether an entry is passed over whatever it holds; counts it."""
-        if entry.name.startswith("."):
-            self.passed_over["hidden"] += 1
-        elif entry.name.lower() in LEFT_BEHIND and entry.is_dir():
-            self.passed_over[entry.name] += 1
-        else:
-            return False
-        return True
+        kind = _foreign_kind(entry)
+        if kind is not None:
+            self.passed_over[kind] += 1
+        return kind is not None
 
     def no_image(self, entry: os.DirEntry[str]) -> None:
         """Count a file that is none.
@@ -250,6 +249,13 @@ class _Found:
         if not suffix and entry.is_symlink() and not entry.is_file():
             raise InvalidInput(f"{entry.path}: a link that leads nowhere")
         self.passed_over[suffix or "no suffix"] += 1
+
+
+def _foreign_kind(entry: os.DirEntry[str]) -> str | None:
+    """What an entry is called that is passed over whatever it holds; None for any other."""
+    if entry.name.startswith("."):
+        return "hidden"
+    return entry.name if entry.name.lower() in LEFT_BEHIND and entry.is_dir() else None
 
 
 def _list_part(root: Path, part: str, class_pattern: str | None) -> _Found:

@@ -7,9 +7,7 @@ import hashlib
 import unicodedata
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
-from simclr.data.listing import TESTS, Catalogue, Split, drawn, path_order
+from simclr.data.listing import TESTS, Catalogue, drawn, sorted_by_path
 from simclr.foundation.errors import InvalidInput
 
 COLUMNS = ("path", "label", "split")
@@ -50,7 +48,7 @@ def list_table(name: str, root: Path, table: Path, test_share: float | None = No
         raise InvalidInput(f"{file}: the class {unknown[0]!r} has test images and no training images")
     if len(classes) < 2:
         raise InvalidInput(f"{file}: training images of {len(classes)} classes; at least two are needed")
-    splits = [_split(parts[part], classes) for part in ("train", "test")]
+    splits = [sorted_by_path(parts[part], classes) for part in ("train", "test")]
     train, test = splits if test_share is None else drawn(splits[0], test_share)
     if not len(test):
         raise InvalidInput(f"{file}: no test images; {VALID}")
@@ -93,11 +91,3 @@ def _wrong(path: str, label: str, part: str, *, inside: bool) -> str:
     if part not in ("train", *TESTS):
         return f"the split {part!r} of {path!r} is none"
     return f"{path!r} is there twice"
-
-
-def _split(pairs: list[tuple[str, str]], classes: tuple[str, ...]) -> Split:
-    index = {name: label for label, name in enumerate(classes)}
-    ordered = sorted(pairs, key=lambda pair: path_order(pair[0]))
-    labels = np.array([index[label] for _, label in ordered], np.int32)
-    labels.flags.writeable = False
-    return Split(tuple(path for path, _ in ordered), labels)

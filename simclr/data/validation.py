@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.data.listing import Catalogue, Split
+from simclr.data.listing import Catalogue
 from simclr.data.partition import part_of_each_class
 
 SEED, SHARE_SEED = 1250, 500
@@ -28,8 +28,8 @@ def taken(whole: Catalogue, validation: float, share: float) -> Catalogue:
     train, test = positions(whole.train.labels, validation, share)
     return replace(
         whole,
-        train=_part(whole.train, train),
-        test=_part(whole.train, test) if validation else whole.test,
+        train=whole.train.part(train),
+        test=whole.train.part(test) if validation else whole.test,
         validation=validation,
         share=share,
         whole=whole,
@@ -44,8 +44,3 @@ def positions(labels: NDArray[np.int32], validation: float, share: float) -> tup
     if share < 1:
         left = left[part_of_each_class(labels[left], share, SHARE_SEED)]
     return left, np.flatnonzero(held_out)
-
-
-def _part(split: Split, members: NDArray[np.intp]) -> Split:
-    paths = tuple(split.paths[member] for member in members) if split.paths else ()
-    return Split(paths, split.labels[members])
