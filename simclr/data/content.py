@@ -16,7 +16,7 @@ import os
 import time
 import unicodedata
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -82,17 +82,17 @@ def file_digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> 
     return combined(file_hashes(catalogue, cache, remember=remember).items())
 
 
-def there_twice(catalogue: Catalogue, cache: Path) -> tuple[int, int]:
+def there_twice(catalogue: Catalogue, hashes: Mapping[str, str]) -> tuple[int, int]:
     """Files that are there twice, to the byte, where that makes a number wrong.
+
+    Args:
+        catalogue: what is there.
+        hashes: of each of its files, by path.
 
     Returns:
         How many test images, or what stands in their place, are training images too; and how many training images are
         in another class as well.
-
-    Raises:
-        InvalidInput: a file cannot be read.
     """
-    hashes = file_hashes(catalogue.whole or catalogue, cache)
     classes: dict[str, set[int]] = {}
     for path, label in zip(catalogue.train.paths, catalogue.train.labels, strict=True):
         classes.setdefault(hashes[path], set()).add(int(label))

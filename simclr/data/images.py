@@ -14,7 +14,7 @@ from simclr.config import DataConfig
 from simclr.data import digits, imagenet5
 from simclr.data.account import account, asked, passed_over
 from simclr.data.arrays import decoded, place_of
-from simclr.data.content import digest, file_digest, of_part, there_twice
+from simclr.data.content import combined, digest, file_digest, file_hashes, of_part, there_twice
 from simclr.data.listing import Catalogue
 from simclr.data.progress import Report
 from simclr.data.provision import obtain
@@ -139,11 +139,17 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
         found = catalogue(config, cache)
     if found.ignored:
         report(f"{found.root}: passed over, as they are no images: {passed_over(found)}")
-    content = digest(found, cache)
+    twice = of_two_classes = 0
+    if config.name == "folder":
+        # A hundred thousand files are looked at once, for both questions.
+        hashes = file_hashes(found.whole or found, cache)
+        content = of_part(found, combined(hashes.items()))
+        twice, of_two_classes = there_twice(found, hashes)
+    else:
+        content = digest(found, cache)
     if not place_of(cache, content, config.image_size).exists():
         for line in account(found):
             report(line)
-    twice, of_two_classes = there_twice(found, cache) if config.name == "folder" else (0, 0)
     if twice:
         report(
             f"{found.root}: {twice:,} of the {len(found.test):,} {asked(found)} images are training images too: "
