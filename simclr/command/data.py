@@ -41,9 +41,13 @@ def _look(overrides: list[str]) -> int:
     table = Table("class", "train", part, box=None, padding=(0, 2, 0, 0))
     for name, trained, tested in zip(found.classes, found.train_counts, found.test_counts, strict=True):
         table.add_row(name, f"{trained:,}", f"{tested:,}")
-    table.add_row("", f"{len(found.train):,}", f"{len(found.test):,}")
+    if found.classes:
+        table.add_row("", f"{len(found.train):,}", f"{len(found.test):,}")
     CONSOLE.print(f"{config.data.name}: {found.root or reference(config.data)}", markup=False)
-    CONSOLE.print(table, markup=False)
+    if found.classes:
+        CONSOLE.print(table, markup=False)
+    if found.unlabeled:
+        CONSOLE.print(f"unlabeled: {len(found.unlabeled):,} images", markup=False)
     for line in unasked(found):
         CONSOLE.print(line, markup=False)
     if found.ignored:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from simclr.report.records import Findings
 from simclr.report.terminal import show
-from simclr.report.words import NOTHING_YET
+from simclr.report.words import NOTHING_YET, UNPROBED
 from simclr.report.write import write
 
 WRITTEN, FAILED, NOTHING = 0, 1, 2
@@ -34,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         return FAILED
     _name_left_out(report.findings)
     if report.page is None:
-        print(f"error: {NOTHING_YET.format(root=root)}", file=sys.stderr)
+        unprobed = any(left.state == "unprobed" for left in report.findings.left_out)
+        print(f"error: {(UNPROBED if unprobed else NOTHING_YET).format(root=root)}", file=sys.stderr)
         return NOTHING
     show(report, Console(highlight=False))
     print(f"report {report.page}", flush=True)

@@ -21,6 +21,9 @@ from simclr.foundation.machine import resolve_precision
 TRAINING_VERSION = 2
 """Counts changes in what the training code means: under another number the same configuration is trained again."""
 
+CLASSIFIED = ("probe.label_fraction", "probe.subsets", "probe.strengths", "probe.neighbours")
+"""What is asked of a classifier; without one it says nothing."""
+
 RELU_LAYERS = {"none": 0, "zero_relu": 0, "one_relu": 1, "two_relu": 2}
 
 
@@ -134,7 +137,7 @@ def coordinates(config: Config) -> dict[str, Any]:
         "probe": config.probe.name,
         "layer": layer,
         "seed": config.seed,
-        "label_fraction": config.probe.label_fraction,
+        "label_fraction": config.probe.label_fraction if config.probe.name != "none" else None,
     }
 
 
@@ -196,6 +199,8 @@ def cell_identity(config: Config, digest: str) -> dict[str, Any]:
     identity["probe.crop"] = probes_centre(config.probe, config.augment)
     if config.probe.name != "finetune":
         identity = {key: value for key, value in identity.items() if key not in LABELLED_TRAINING}
+    if config.probe.name == "none":
+        identity = {key: value for key, value in identity.items() if key not in CLASSIFIED}
     return {"pretraining": fingerprint(pretraining_identity(config, digest))[:16], **identity}
 
 

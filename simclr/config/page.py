@@ -32,8 +32,9 @@ Every key, typed as `KEY=VALUE` behind `python run.py`. This page is made by `py
 - **Range** of a list: of each of its numbers.
 - **Default**: "encoder's" and the like is said of a value that the chosen option of that group brings. Shown is what
   the default option brings; the files in `conf/` have those of the others. A key's name stands for that key's value.
-- **Decides**: *weights* makes another pretraining; *cell* makes another measurement of the same one; *nothing* changes
-  where and how the work is done, or what is measured beside it.
+- **Decides**: *weights* makes another pretraining; *images* chooses images, and other images make another pretraining
+  (the same ones under another name do not); *cell* makes another measurement of the same one; *nothing* changes where
+  and how the work is done, or what is measured beside it.
 
 `python run.py --cfg job` prints the whole configuration that a command line means, without running it.
 """

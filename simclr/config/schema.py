@@ -7,7 +7,7 @@ default there that it has here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -16,7 +16,7 @@ from omegaconf import MISSING
 from simclr.config.augment import AugmentConfig
 from simclr.config.setting import Decides, OneOf, Range, options, setting
 
-WEIGHTS, CELL, NOTHING = Decides.WEIGHTS, Decides.CELL, Decides.NOTHING
+WEIGHTS, IMAGES, CELL, NOTHING = Decides.WEIGHTS, Decides.IMAGES, Decides.CELL, Decides.NOTHING
 
 
 def _residual(encoder: EncoderConfig) -> bool:
@@ -33,11 +33,11 @@ class DataConfig:
     """Where they lie: a folder with `train/` and `test/`. `~` is the home directory."""
     image_size: int = setting(MISSING, WEIGHTS, Range(8, 1024, "pixels"))
     """The side at which images are kept once they are decoded."""
-    class_pattern: str | None = setting(None, NOTHING)
+    class_pattern: str | None = setting(None, IMAGES)
     """What of a loose file's name is its class: up to `first_underscore` or `number`, or a regex's first group."""
-    labels: str | None = setting(None, NOTHING)
+    labels: str | None = setting(None, IMAGES)
     """A CSV file, `path,label[,split]`, that tells the classes in place of folders; relative to `data.root`."""
-    test_share: float | None = setting(None, NOTHING, Range(0, 0.9, "share of each class", above=True))
+    test_share: float | None = setting(None, IMAGES, Range(0, 0.9, "share of each class", above=True))
     """Of a folder that has no test part: what becomes it, drawn once and for good, the same on every machine."""
     validation: float = setting(0.0, WEIGHTS, Range(0, 0.5, "share of each class"))
     """Of the training images, kept out of pretraining; they take the test images' place."""
@@ -45,10 +45,18 @@ class DataConfig:
         1.0, WEIGHTS, Range(0, 1, "share of each class", above=True), counts=lambda data: data.train_share != 1
     )
     """Of each class of the training images, drawn once and for good; the others are not used at all."""
+    unlabeled: float = setting(1.0, IMAGES, Range(0, 1, "share"))
+    """Of the images without labels, how many pretraining sees beside the training images; drawn once and for good."""
     cache_gib: float = setting(1.0, NOTHING, Range(0, unit="GiB"))
     """Decoded pixels that take more are not kept, but decoded anew whenever they are looked at."""
     megapixels: float = setting(100.0, NOTHING, Range(1, 10_000, "million pixels"))
     """A photograph that has more is refused, as all of it would be in memory at once."""
+
+    @property
+    def selection(self) -> tuple[Any, ...]:
+        """Everything that decides which images there are, and nothing of how they are kept."""
+        kept = ("image_size", "cache_gib", "megapixels")
+        return tuple(getattr(self, each.name) for each in fields(self) if each.name not in kept)
 
     @property
     def most_pixels(self) -> int:
@@ -178,7 +186,7 @@ class ProbeConfig:
     """The measurement: which representation, seen at which size, by which classifier, with how many labels."""
 
     name: str = setting(MISSING, CELL, options("probe"))
-    """Which classifier asks; `probe=NAME` brings its settings too."""
+    """Which classifier asks, or none: pretraining alone; `probe=NAME` brings its settings too."""
     layer: int | str = setting("encoder", CELL)
     """Which representation: an index into the model's layers from the end, or a name."""
     label_fraction: float = setting(0.1, CELL, Range(0, 1, above=True))

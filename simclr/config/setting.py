@@ -21,6 +21,7 @@ class Decides(Enum):
     """What changing a setting can change."""
 
     WEIGHTS = "the pretrained weights, and with them every cell that uses them"
+    IMAGES = "which images there are, whose content decides"
     CELL = "what is measured on given weights"
     NOTHING = "where and how the work is done, not its result"
 

@@ -83,6 +83,8 @@ def _validate_together(config: Config) -> None:
     data, encoder, head, augment, pretrain = config.data, config.encoder, config.head, config.augment, config.pretrain
     if data.name == "folder" and not data.root:
         raise InvalidInput("data.root is missing: data=folder needs data.root=DIR, a folder with train/ and test/")
+    if config.baselines and config.probe.name == "none":
+        raise InvalidInput("baselines=true probe=none: valid with a probe that they are compared with")
     _validate_encoder(encoder)
     if pretrain.microbatch is not None and pretrain.batch_size % pretrain.microbatch:
         whole = f"pretrain.batch_size={pretrain.batch_size}"

@@ -12,7 +12,7 @@ Three questions, from the cheapest on::
 
 from simclr.data.content import digest
 from simclr.data.images import AnySplit, Images, ImageSplit, load
-from simclr.data.listing import Catalogue, Split
+from simclr.data.parts import Catalogue, Split
 from simclr.data.sources import catalogue, reference
 from simclr.data.stream import Chunk, StreamedSplit
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.data.formats import SUFFIXES, suffixes
-from simclr.data.listing import Catalogue
+from simclr.data.parts import Catalogue
 
 NAMED = 10
 """Classes, at most, of which a line names each."""
@@ -14,9 +14,13 @@ NAMED = 10
 
 def account(found: Catalogue) -> list[str]:
     """A line for each part and its classes, and one for those that only one part has."""
+    without = [f"unlabeled: {len(found.unlabeled):,} images"] if found.unlabeled else []
+    if not found.classes:
+        return without
     return [
         f"train: {_counts(found.train_counts, found.classes)}",
         f"{asked(found)}: {_counts(found.test_counts, found.classes)}",
+        *without,
         *unasked(found),
     ]
 

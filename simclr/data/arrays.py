@@ -1,7 +1,8 @@
 """Decoded images on disk: built once, checked at each start, mapped into memory.
 
-``images/<digest>-<side>/`` holds an array of pixels and one of aspect ratios for each split, and a manifest with
-their shapes and checksums. The folder appears by a rename when it is finished and does not change after that.
+``images/<digest>-<side>/`` holds an array of pixels and one of aspect ratios for each part, and a manifest with
+their shapes and checksums. The folder appears by a rename when it is finished and does not change after that. Images
+without a label have a folder of their own: how many of them a network sees changes nothing about the others.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.data import publish
-from simclr.data.content import file_digest, of_part
 from simclr.data.decoding import PIXELS_MAX, decode_all, quiet_decoders
-from simclr.data.listing import Catalogue
+from simclr.data.parts import Split
 from simclr.data.progress import Report, progress
 from simclr.foundation.errors import RunFailed, one_line
 
@@ -34,29 +33,30 @@ SUMMED_MAX = 64 << 20
 CHUNK = 1 << 20
 
 
-@dataclass(frozen=True, eq=False)
-class Arrays:
-    """The four arrays of a folder: (N, S, S, 3) uint8 pixels and (N,) float32 width / height, read-only."""
-
-    train_pixels: NDArray[np.uint8]
-    train_aspect: NDArray[np.float32]
-    test_pixels: NDArray[np.uint8]
-    test_aspect: NDArray[np.float32]
+Arrays = Mapping[str, tuple[NDArray[np.uint8], NDArray[np.float32]]]
+"""Of each part (N, S, S, 3) uint8 pixels and (N,) float32 width / height, read-only."""
 
 
 def decoded(
-    catalogue: Catalogue, digest: str, side: int, cache: Path, report: Report, most: int = PIXELS_MAX
+    root: Path,
+    parts: Mapping[str, Split],
+    place: Path,
+    side: int,
+    unchanged: Callable[[], bool],
+    report: Report,
+    most: int = PIXELS_MAX,
 ) -> Arrays:
-    """The decoded images of a catalogue, decoding them where no start before this one has.
+    """The decoded images of some parts of a set, decoding them where no start before this one has.
 
     A folder that is broken is set aside and built again. Two processes that build the same one at once both finish,
     and the second uses what the first has published.
 
     Args:
-        catalogue: the files.
-        digest: their content's digest.
+        root: the folder that paths are relative to.
+        parts: the files, by the name of their part.
+        place: the folder of their arrays, see :func:`place_of`.
         side: the side in pixels at which they are kept.
-        cache: the folder below which the arrays are kept.
+        unchanged: looks whether the files are still what the folder's name stands for.
         report: takes progress lines where standard error is no terminal.
         most: pixels that an image may have.
 
@@ -64,8 +64,7 @@ def decoded(
         InvalidInput: images cannot be decoded; all of them are named, up to twenty.
         RunFailed: the cache cannot be written or read, or an image is no longer what the digest stands for.
     """
-    place = place_of(cache, digest, side)
-    shapes = _shapes(catalogue, side)
+    shapes = _shapes(parts, side)
     try:
         publish.remove_stale(place.parent)
         if place.exists():
@@ -75,9 +74,9 @@ def decoded(
                 aside = publish.set_aside(place)
                 report(f"{place}: {broken}: set aside as {aside.name}, and decoded again")
         with publish.unfinished_folder(place) as folder:
-            _build(folder, catalogue, side, report, most)
-            if of_part(catalogue, file_digest(catalogue.whole or catalogue, cache)) != digest:
-                raise RunFailed(f"{catalogue.root}: an image has changed while they were decoded; run it again")
+            _build(folder, root, parts, side, report, most)
+            if not unchanged():
+                raise RunFailed(f"{root}: an image has changed while they were decoded; run it again")
             publish.publish(folder, place)
         return _open(place, shapes)
     except _BrokenError as broken:
@@ -95,13 +94,11 @@ class _BrokenError(Exception):
     """What is wrong with a folder of arrays."""
 
 
-def _shapes(catalogue: Catalogue, side: int) -> dict[str, tuple[int, ...]]:
-    return {
-        "train_pixels": (len(catalogue.train), side, side, 3),
-        "train_aspect": (len(catalogue.train),),
-        "test_pixels": (len(catalogue.test), side, side, 3),
-        "test_aspect": (len(catalogue.test),),
-    }
+def _shapes(parts: Mapping[str, Split], side: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, split in parts.items():
+        shapes |= {f"{name}_pixels": (len(split), side, side, 3), f"{name}_aspect": (len(split),)}
+    return shapes
 
 
 def _open(place: Path, shapes: dict[str, tuple[int, ...]]) -> Arrays:
@@ -131,17 +128,20 @@ def _open(place: Path, shapes: dict[str, tuple[int, ...]]) -> Arrays:
         if checksum != checksums[name]:
             raise _BrokenError(f"{file.name} has changed since it was written")
         arrays[name] = array
-    return Arrays(**arrays)
+    return {
+        name.removesuffix("_pixels"): (array, arrays[name.replace("_pixels", "_aspect")])
+        for name, array in arrays.items()
+        if name.endswith("_pixels")
+    }
 
 
-def _build(folder: Path, catalogue: Catalogue, side: int, report: Report, most: int) -> None:
-    assert catalogue.root is not None
+def _build(folder: Path, root: Path, parts: Mapping[str, Split], side: int, report: Report, most: int) -> None:
     files: dict[str, dict[str, Any]] = {}
-    # One pass over both splits, so that what cannot be decoded of either is named at once.
-    decoding = decode_all([catalogue.root / path for path in catalogue.paths], side, most=most, name_all=True)
-    total = len(catalogue.train) + len(catalogue.test)
-    with quiet_decoders(), progress(f"decoding to {side} pixels", total, "images", report) as advance:
-        for name, split in (("train", catalogue.train), ("test", catalogue.test)):
+    # One pass over all parts, so that what cannot be decoded of any is named at once.
+    paths = [root / path for split in parts.values() for path in split.paths]
+    decoding = decode_all(paths, side, most=most, name_all=True)
+    with quiet_decoders(), progress(f"decoding to {side} pixels", len(paths), "images", report) as advance:
+        for name, split in parts.items():
             aspects = []
             with _array_file(folder / f"{name}_pixels.npy", "|u1", (len(split), side, side, 3), files) as append:
                 for pixels, aspect in islice(decoding, len(split)):
@@ -152,7 +152,7 @@ def _build(folder: Path, catalogue: Catalogue, side: int, report: Report, most: 
                 append(np.array(aspects, "<f4").tobytes())
         # What comes after the last image is its failures.
         next(decoding, None)
-    manifest = {"decoding": DECODING, "classes": catalogue.classes, "files": files}
+    manifest = {"decoding": DECODING, "files": files}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="ascii")
 
 

@@ -18,11 +18,12 @@ import unicodedata
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from simclr.data import digits, imagenet5
-from simclr.data.listing import Catalogue, path_order, stored_bytes
+from simclr.data.parts import Catalogue, path_order, stored_bytes
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput
 
@@ -35,8 +36,34 @@ Status = tuple[int, int, int, int]
 """Of a file: bytes, modified, inode, and when that last changed; times in nanoseconds."""
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a set of images is.
+
+    Attributes:
+        labelled: 64 hex digits that stand for the training and test images, what decides which questions are asked;
+            where no image has a label, for all images.
+        unlabeled: for those without a label that there are besides; None where there are none.
+    """
+
+    labelled: str
+    unlabeled: str | None = None
+
+    @property
+    def whole(self) -> str:
+        """64 hex digits that stand for all of it, and decide what a network has seen."""
+        if self.unlabeled is None:
+            return self.labelled
+        return hashlib.sha256(f"{self.labelled} unlabeled {self.unlabeled}".encode()).hexdigest()
+
+
 def digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:
-    """64 hex digits that stand for the content that :func:`simclr.data.load` will deliver.
+    """64 hex digits that stand for the content that :func:`simclr.data.load` will deliver, see :func:`content`."""
+    return content(catalogue, cache, remember=remember).whole
+
+
+def content(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> Content:
+    """What :func:`simclr.data.load` will deliver.
 
     For ``imagenet5`` that is to be downloaded, or was downloaded into ``cache``, it is the one digest that ``load``
     accepts, and nothing is read: ``load`` replaces a download that went bad.
@@ -51,16 +78,16 @@ def digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:
     """
     whole = catalogue.whole or catalogue
     if catalogue.name == "digits":
-        return of_part(catalogue, digits.digest())
+        return Content(of_part(catalogue, digits.digest()))
     if catalogue.name == "imagenet5" and (whole.needs_download or whole.root == imagenet5.cached(cache)):
-        return of_part(catalogue, imagenet5.CONTENT)
-    content = file_digest(whole, cache, remember=remember)
-    if catalogue.name == "imagenet5" and content != imagenet5.CONTENT:
+        return Content(of_part(catalogue, imagenet5.CONTENT))
+    hashes = file_hashes(whole, cache, remember=remember)
+    if catalogue.name == "imagenet5" and (files := combined(hashes.items())) != imagenet5.CONTENT:
         raise InvalidInput(
-            f"{catalogue.root}: its content is {content[:12]}, not {imagenet5.CONTENT[:12]} of the published images; "
+            f"{catalogue.root}: its content is {files[:12]}, not {imagenet5.CONTENT[:12]} of the published images; "
             "valid is an unchanged copy, or none, and it is downloaded"
         )
-    return of_part(catalogue, content)
+    return content_of(catalogue, hashes)
 
 
 def of_part(catalogue: Catalogue, files: str) -> str:
@@ -82,6 +109,16 @@ def file_digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> 
     return combined(file_hashes(catalogue, cache, remember=remember).items())
 
 
+def content_of(catalogue: Catalogue, hashes: Mapping[str, str]) -> Content:
+    """What a catalogue's files are, expected or not, by the hash of each, as :func:`file_hashes` has them."""
+    unlabeled = combined((path, hashes[path]) for path in catalogue.unlabeled.paths) if catalogue.unlabeled else None
+    if not catalogue.classes and unlabeled is not None:
+        return Content(unlabeled)
+    whole = catalogue.whole or catalogue
+    files = combined((path, hashes[path]) for path in whole.train.paths + whole.test.paths)
+    return Content(of_part(catalogue, files), unlabeled)
+
+
 def there_twice(catalogue: Catalogue, hashes: Mapping[str, str]) -> tuple[int, int]:
     """Files that are there twice, to the byte, where that makes a number wrong.
 
@@ -90,14 +127,15 @@ def there_twice(catalogue: Catalogue, hashes: Mapping[str, str]) -> tuple[int, i
         hashes: of each of its files, by path.
 
     Returns:
-        How many test images, or what stands in their place, are training images too; and how many training images are
-        in another class as well.
+        How many test images, or what stands in their place, are training images too, be it without a label; and how
+        many training images are in another class as well.
     """
     classes: dict[str, set[int]] = {}
     for path, label in zip(catalogue.train.paths, catalogue.train.labels, strict=True):
         classes.setdefault(hashes[path], set()).add(int(label))
+    seen = {*classes, *(hashes[path] for path in catalogue.unlabeled.paths)}
     return (
-        sum(hashes[path] in classes for path in catalogue.test.paths),
+        sum(hashes[path] in seen for path in catalogue.test.paths),
         sum(len(classes[hashes[path]]) > 1 for path in catalogue.train.paths),
     )
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.data.listing import Catalogue, Split
 from simclr.data.partition import part_of_each_class
+from simclr.data.parts import Catalogue, Split
 from simclr.foundation.errors import InvalidInput
 
 CLASSES = tuple("0123456789")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simclr.data.listing import Catalogue, Split
+from simclr.data.parts import Catalogue, Split
 
 FOLDER = "imagenet-5-categories"
 COMMIT = "0d81ce762e071c08c5ed2368e1429b80fb189760"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from simclr.config import DataConfig
 from simclr.data import digits, imagenet5
 from simclr.data.account import account, asked, passed_over
 from simclr.data.arrays import decoded, place_of
-from simclr.data.content import combined, digest, file_digest, file_hashes, of_part, there_twice
-from simclr.data.listing import Catalogue
+from simclr.data.content import Content, content_of, digest, file_hashes, there_twice
+from simclr.data.content import content as content_expected
+from simclr.data.parts import Catalogue
 from simclr.data.progress import Report
 from simclr.data.provision import obtain
 from simclr.data.sources import catalogue
@@ -24,6 +26,7 @@ from simclr.data.validation import positions
 from simclr.foundation.errors import InvalidInput, RunFailed
 
 LOG = logging.getLogger(__name__)
+SOME = 5000
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +36,7 @@ class ImageSplit:
     Attributes:
         pixels: (N, S, S, C) uint8, the whole image squashed to a square; C is 3 (RGB) for files, where the array is
             mapped from disk, and 1 for the digits.
-        labels: (N,) int32, indices into the class names.
+        labels: (N,) int32, indices into the class names; -1 for images that have none.
         aspect: (N,) float32, width / height of the upright image before it was squashed.
         paths: N paths relative to the data's folder; empty for the digits.
     """
@@ -77,21 +80,49 @@ class Images:
     """A data set, ready to be used.
 
     Attributes:
-        classes: the class names, which labels are indices into.
-        digest: 64 hex digits that stand for the content, see :func:`simclr.data.digest`.
+        classes: the class names, which labels are indices into; none where no image has a label.
+        content: what the images are.
         train, test: the two splits.
+        unlabeled: images without a label, which pretraining sees beside the training images.
         ignored: foreign files that were passed over.
         test_also_in_train: test images whose very file is a training image too.
         files: of streamed images, where they are and where their hashes are remembered.
     """
 
     classes: tuple[str, ...]
-    digest: str
+    content: Content
     train: AnySplit
     test: AnySplit
+    unlabeled: AnySplit
     ignored: int = 0
     test_also_in_train: int = 0
     files: tuple[Catalogue, Path] | None = None
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits that stand for all of the content."""
+        return self.content.whole
+
+    @cached_property
+    def pretraining(self) -> AnySplit:
+        """What a network is pretrained on: the training images, then those without a label."""
+        return _together(self.train, self.unlabeled)
+
+    @cached_property
+    def asked(self) -> AnySplit:
+        """What a representation is described on: the test images; without any labels, some that it was trained on."""
+        return self.test if self.classes else self.some
+
+    @cached_property
+    def known(self) -> AnySplit:
+        """What it is described beside: the training images; without any labels, some that it was trained on."""
+        return self.train if self.classes else self.some
+
+    @cached_property
+    def some(self) -> AnySplit:
+        """Images without a label, :data:`SOME` at most, drawn once and for good."""
+        drawn = np.random.default_rng(SOME).permutation(len(self.unlabeled))[:SOME]
+        return part_of(self.unlabeled, np.sort(drawn))
 
     @property
     def counts(self) -> dict[str, list[int]]:
@@ -109,8 +140,7 @@ class Images:
             return
         try:
             found, cache = self.files
-            now = of_part(found, file_digest(found.whole or found, cache))
-            changed = "" if now == self.digest else f"{found.root}: an image has changed"
+            changed = "" if _content_now(found, cache) == self.content else f"{found.root}: an image has changed"
         except InvalidInput as error:
             changed = str(error)
         if changed:
@@ -143,11 +173,11 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
     if config.name == "folder":
         # A hundred thousand files are looked at once, for both questions.
         hashes = file_hashes(found.whole or found, cache)
-        content = of_part(found, combined(hashes.items()))
+        content = content_of(found, hashes)
         twice, of_two_classes = there_twice(found, hashes)
     else:
-        content = digest(found, cache)
-    if not place_of(cache, content, config.image_size).exists():
+        content = content_expected(found, cache)
+    if not place_of(cache, content.labelled, config.image_size).exists():
         for line in account(found):
             report(line)
     if twice:
@@ -157,25 +187,79 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
         )
     if of_two_classes:
         report(f"{found.root}: {of_two_classes:,} training images are in another class as well, to the byte")
-    decoded_gib = gib(len(found.train) + len(found.test), config.image_size)
+    decoded_gib = gib(len(found.paths), config.image_size)
     if decoded_gib > config.cache_gib:
         limit = f"data.cache_gib={config.cache_gib:g}"
         report(f"{found.root}: images are decoded as they are used: {decoded_gib:.2g} GiB of pixels exceed {limit}")
-        return replace(_streamed(found, content, config, cache), test_also_in_train=twice)
-    arrays = decoded(found, content, config.image_size, cache, report, config.most_pixels)
-    train = ImageSplit(arrays.train_pixels, found.train.labels, arrays.train_aspect, found.train.paths)
-    test = ImageSplit(arrays.test_pixels, found.test.labels, arrays.test_aspect, found.test.paths)
-    return Images(found.classes, content, train, test, found.ignored, twice)
+        splits, files = _streamed(found, config), (found, cache)
+    else:
+        splits, files = _decoded(found, content, config, cache, report), None
+    train, test, unlabeled = splits
+    return Images(found.classes, content, train, test, unlabeled, found.ignored, twice, files)
 
 
-def _streamed(found: Catalogue, content: str, config: DataConfig, cache: Path) -> Images:
+def _content_now(found: Catalogue, cache: Path) -> Content:
+    """What a catalogue's files are now, expected or not."""
+    return content_of(found, file_hashes(found.whole or found, cache))
+
+
+def _decoded(found: Catalogue, content: Content, config: DataConfig, cache: Path, report: Report) -> list[AnySplit]:
+    assert found.root is not None
+    labelled = {"train": found.train, "test": found.test} if found.classes else {}
+    apart = {"unlabeled": found.unlabeled} if found.unlabeled else {}
+    splits: dict[str, AnySplit] = {}
+    for parts, stands_for in ((labelled, content.labelled), (apart, content.unlabeled or content.labelled)):
+        if parts:
+            place = place_of(cache, stands_for, config.image_size)
+            arrays = decoded(
+                found.root,
+                parts,
+                place,
+                config.image_size,
+                lambda: _content_now(found, cache) == content,
+                report,
+                config.most_pixels,
+            )
+            for name, split in parts.items():
+                splits[name] = ImageSplit(arrays[name][0], split.labels, arrays[name][1], split.paths)
+    return [splits.get(name) or _none(config.image_size, 3) for name in ("train", "test", "unlabeled")]
+
+
+def _streamed(found: Catalogue, config: DataConfig) -> list[AnySplit]:
     assert found.root is not None
     quiet_for_good()
-    train, test = (
+    parts = (found.train, found.test, found.unlabeled)
+    return [
         StreamedSplit(found.root, config.image_size, each.labels, each.paths, config.cache_gib, config.most_pixels)
-        for each in (found.train, found.test)
-    )
-    return Images(found.classes, content, train, test, found.ignored, files=(found, cache))
+        for each in parts
+    ]
+
+
+def _none(side: int, channels: int) -> ImageSplit:
+    """No images."""
+    return ImageSplit(np.empty((0, side, side, channels), np.uint8), np.empty(0, np.int32), np.empty(0, np.float32), ())
+
+
+def part_of(split: AnySplit, places: NDArray[np.integer]) -> AnySplit:
+    """The images at these places of a split."""
+    labels, paths = split.labels[places], tuple(split.paths[place] for place in places) if split.paths else ()
+    if isinstance(split, StreamedSplit):
+        return replace(split, labels=labels, paths=paths)
+    return ImageSplit(split.pixels[places], labels, split.aspect[places], paths)
+
+
+def _together(first: AnySplit, second: AnySplit) -> AnySplit:
+    """The images of two splits of one set, one after the other."""
+    if not len(first) or not len(second):
+        return first if len(first) else second
+    labels, paths = np.concatenate([first.labels, second.labels]), first.paths + second.paths
+    if isinstance(first, StreamedSplit) or isinstance(second, StreamedSplit):
+        assert isinstance(first, StreamedSplit)
+        return replace(first, labels=labels, paths=paths)
+    pixels, aspect = np.concatenate([first.pixels, second.pixels]), np.concatenate([first.aspect, second.aspect])
+    for array in (pixels, labels, aspect):
+        array.flags.writeable = False
+    return ImageSplit(pixels, labels, aspect, paths)
 
 
 def _digits(found: Catalogue, side: int, cache: Path) -> Images:
@@ -192,4 +276,5 @@ def _digits(found: Catalogue, side: int, cache: Path) -> Images:
     if found.whole is not None:
         kept, held_out = positions(bundled.labels[train], found.validation, found.share)
         train, test = train[kept], train[held_out] if found.validation else test
-    return Images(found.classes, digest(found, cache), split(train), split(test))
+    unlabeled = _none(side, pixels.shape[-1])
+    return Images(found.classes, Content(digest(found, cache)), split(train), split(test), unlabeled)

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from simclr.data.content import file_hashes
 from simclr.data.decoding import decode, quiet_decoders
 from simclr.data.formats import formats
-from simclr.data.listing import Catalogue
+from simclr.data.parts import NO_CLASS, Catalogue
 from simclr.data.progress import Report, progress
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput
@@ -92,14 +92,18 @@ def _seen(path: Path, most: int) -> tuple[int, int, str] | str:
 
 def _places(found: Catalogue) -> list[tuple[str, int]]:
     """Of each path its part and class."""
-    parts = (("train", found.train), ("test", found.test))
+    parts = (("train", found.train), ("test", found.test), ("unlabeled", found.unlabeled))
     return [(name, int(label)) for name, split in parts for label in split.labels]
 
 
 def sheet(found: Catalogue, most: int) -> Image.Image:
-    """A row of the first pictures of each class, training and test, in their own aspect; those that can be read."""
+    """A row of the first pictures of each class, training and test, in their own aspect; those that can be read.
+
+    Below them, or where there are no classes, those that have none.
+    """
     assert found.root is not None
-    rows = [(label, name) for label, name in enumerate(found.classes)][:CLASSES]
+    rows = list(enumerate(found.classes))[:CLASSES]
+    rows += [(NO_CLASS, "unlabeled")] if found.unlabeled else []
     width, height = PER_CLASS * (SIDE + MARGIN) + MARGIN, SIDE + LINE + 2 * MARGIN
     whole = Image.new("RGB", (width, height * len(rows)), "white")
     drawing = ImageDraw.Draw(whole)
@@ -114,7 +118,9 @@ def sheet(found: Catalogue, most: int) -> Image.Image:
 def _pictures(found: Catalogue, label: int, most: int) -> list[Image.Image]:
     assert found.root is not None
     paths: Sequence[str] = [
-        split.paths[place] for split in (found.train, found.test) for place in np.flatnonzero(split.labels == label)
+        split.paths[place]
+        for split in (found.train, found.test, found.unlabeled)
+        for place in np.flatnonzero(split.labels == label)
     ]
     pictures: list[Image.Image] = []
     for path in paths:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from simclr.config import DataConfig
 from simclr.data import digits, imagenet5
-from simclr.data.listing import LAYOUT, Catalogue, list_folder
+from simclr.data.listing import LAYOUT, list_folder
+from simclr.data.parts import Catalogue
 from simclr.data.table import list_table
 from simclr.data.validation import taken
 from simclr.foundation.errors import InvalidInput
+
+UNLABELED_SEED = 100_000
 
 
 def catalogue(config: DataConfig, cache: Path) -> Catalogue:
@@ -20,8 +24,15 @@ def catalogue(config: DataConfig, cache: Path) -> Catalogue:
     Raises:
         InvalidInput: in one line, the folder, class or file that is missing or wrong.
     """
-    whole = whole_catalogue(config, cache)
+    whole = _as_many_unlabeled(whole_catalogue(config, cache), config.unlabeled)
     part = config.validation or config.train_share < 1
+    if part and not whole.classes:
+        said = (
+            f"data.validation={config.validation:g}"
+            if config.validation
+            else f"data.train_share={config.train_share:g}"
+        )
+        raise InvalidInput(f"{said}: a share of each class, and {whole.root} has images without labels alone")
     return taken(whole, config.validation, config.train_share) if part else whole
 
 
@@ -65,6 +76,18 @@ def whole_catalogue(config: DataConfig, cache: Path) -> Catalogue:
     if config.name == "folder":
         return list_folder(config.name, found, config.class_pattern, config.test_share)
     return list_folder(config.name, found)
+
+
+def _as_many_unlabeled(whole: Catalogue, share: float) -> Catalogue:
+    """The same with a share of its images without labels; a smaller share is a part of a larger one."""
+    count = len(whole.unlabeled)
+    if share == 1 or (share == 0 and not count):
+        return whole
+    if not count:
+        raise InvalidInput(f"data.unlabeled={share:g}: data={whole.name} has no images without labels")
+    order = np.random.default_rng(UNLABELED_SEED).permutation(count)
+    chosen = np.sort(order[: round(share * count)])
+    return replace(whole, unlabeled=whole.unlabeled.part(chosen))
 
 
 def reference(config: DataConfig) -> str:

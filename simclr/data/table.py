@@ -7,7 +7,8 @@ import hashlib
 import unicodedata
 from pathlib import Path, PurePosixPath
 
-from simclr.data.listing import TESTS, Catalogue, drawn, sorted_by_path
+from simclr.data.listing import TESTS, list_unlabeled
+from simclr.data.parts import Catalogue, drawn, sorted_by_path, without_labels
 from simclr.foundation.errors import InvalidInput
 
 COLUMNS = ("path", "label", "split")
@@ -15,7 +16,7 @@ VALID = "valid is a CSV file with the columns path, label and, unless data.test_
 
 
 def list_table(name: str, root: Path, table: Path, test_share: float | None = None) -> Catalogue:
-    """The catalogue of the images that a table names; others below ``root`` are none of it.
+    """The catalogue of the images that a table names, and of those in ``unlabeled/``; no others are any of it.
 
     Args:
         name: the data option that the catalogue is for.
@@ -52,12 +53,15 @@ def list_table(name: str, root: Path, table: Path, test_share: float | None = No
     train, test = splits if test_share is None else drawn(splits[0], test_share)
     if not len(test):
         raise InvalidInput(f"{file}: no test images; {VALID}")
+    extra = list_unlabeled(root)
     content = "".join(f"{part}\t{path}\t{label}\n" for part in parts for path, label in sorted(parts[part]))
     return Catalogue(
         name=name,
         classes=classes,
         train=train,
         test=test,
+        unlabeled=without_labels(path for path in extra.paths if path not in seen),
+        passed_over=extra.passed_over,
         test_share=test_share,
         labels=hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest(),
         root=root.absolute(),

@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.data.listing import Catalogue
 from simclr.data.partition import part_of_each_class
+from simclr.data.parts import Catalogue
 
 SEED, SHARE_SEED = 1250, 500
 

@@ -135,7 +135,7 @@ def supervised_baseline(
 def _protocol(images: Images, subsets: Sequence[Positions], seed: int) -> dict[str, Any]:
     return {
         "version": VERSION,
-        "data": images.digest,
+        "data": images.content.labelled,
         "image_size": images.train.side,
         "subsets": [subset.tolist() for subset in subsets],
         "seed": seed,

@@ -16,7 +16,7 @@ from simclr.evaluation.probe import WeightedNeighbours, build_probe, evaluate, l
 if TYPE_CHECKING:
     from simclr.config.cell import Cell
     from simclr.data import Images
-    from simclr.data.labels import Labels, Positions
+    from simclr.data.labels import Positions
     from simclr.store import Features, Pretraining
     from simclr.store.claim import Report
 
@@ -28,7 +28,7 @@ def measure(
     features: Features,
     part: Callable[[str], AbstractContextManager[None]],
     report: Report,
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Probe the representation and its baselines on the same label subsets, and describe it.
 
     Args:
@@ -40,11 +40,16 @@ def measure(
         report: takes a line about a long step.
 
     Returns:
-        The measured parts of the record, and the class given to each test image by representation, with ``labels``.
+        The measured parts of the record, and the class given to each test image by representation, with ``labels``;
+        None with ``probe=none``, which gives none.
     """
     from threadpoolctl import threadpool_limits
 
     config = cell.config
+    if config.probe.name == "none":
+        with part("probes"), threadpool_limits(1):
+            described = _described(cell, images, features)
+        return {"probe": None, "baselines": {}, "representation": described}, None
     labels, test_labels = images.train.labels, images.test.labels
     subsets = label_subsets(config.probe, labels, config.seed)
     fine_tuning = config.probe.name == "finetune"
@@ -66,7 +71,7 @@ def measure(
             )
     # One thread here too: where others want the cores, a decomposition on all of them is many times slower.
     with part("probes"), threadpool_limits(1):
-        described = _described(cell, features, labels, test_labels)
+        described = _described(cell, images, features)
     measured = {
         "probe": {**evaluations["trained"].record, "classes": list(images.classes)},
         "baselines": {name: each.record["test_accuracy"] for name, each in evaluations.items() if name != "trained"},
@@ -76,15 +81,18 @@ def measure(
     return measured, {**predictions, "labels": test_labels.astype(np.int16)}
 
 
-def _described(cell: Cell, features: Features, labels: Labels, test_labels: Labels) -> dict[str, float]:
-    """What the probed representation is like, by itself and beside the labels."""
+def _described(cell: Cell, images: Images, features: Features) -> dict[str, float | None]:
+    """What the probed representation is like, by itself and, where there are any, beside the labels."""
     train, test = features.of("trained", cell.layer.name)
-    nearest = WeightedNeighbours((20,)).classify(train, labels, test, 20)
+    knn = None
+    if images.classes:
+        nearest = WeightedNeighbours((20,)).classify(train, images.train.labels, test, 20)
+        knn = float(np.mean(nearest == images.test.labels))
     return {
         "alignment": features.alignment(cell.layer.name),
         "uniformity": representation.uniformity(test),
         "effective_rank": representation.effective_rank(train),
-        "knn_accuracy": float(np.mean(nearest == test_labels)),
+        "knn_accuracy": knn,
     }
 
 

@@ -11,6 +11,7 @@ from simclr import data
 from simclr.config import Config
 from simclr.config.cell import probed_layer
 from simclr.data.labels import labels_per_class
+from simclr.data.listing import CLASSLESS
 from simclr.foundation.errors import InvalidInput, RunFailed
 from simclr.training.cluster import check_strategy
 
@@ -24,7 +25,7 @@ def check(config: Config, catalogue: data.Catalogue | None = None) -> None:
             writable.
     """
     catalogue = catalogue or data.catalogue(config.data, cache_folder(config))
-    count = int(catalogue.train_counts.sum())
+    count = len(catalogue.train) + len(catalogue.unlabeled)
     if config.pretrain.batch_size > count:
         raise InvalidInput(
             f"pretrain.batch_size={config.pretrain.batch_size}: {config.data.name} has {count} training images; "
@@ -40,8 +41,13 @@ def check_cell(config: Config, catalogue: data.Catalogue) -> None:
 
     Raises:
         ImpossibleCell: the head has no such layer, or the label fraction leaves a class without an example.
+        InvalidInput: a probe needs labels, and the images have none.
     """
     probed_layer(config)
+    if config.probe.name == "none":
+        return
+    if not catalogue.classes:
+        raise InvalidInput(f"{catalogue.root}: {CLASSLESS}")
     labels_per_class(catalogue.train_counts, config.probe.label_fraction, catalogue.classes)
 
 

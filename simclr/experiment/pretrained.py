@@ -127,7 +127,7 @@ def take_part(cell: Cell, images: Images) -> bool:
         callbacks.StopOnCollapse(settings.collapse_epochs, settings.batch_size, before),
     ]
     log.info("pretraining %s: %s, along with its chief", cell.key, cell.name)
-    pretrain(config.recipe, images.train, precision, watching, Saving(word.start))
+    pretrain(config.recipe, images.pretraining, precision, watching, Saving(word.start))
     return True
 
 
@@ -148,7 +148,7 @@ def _pretrain(
     precision = machine.resolve_precision(settings.precision)
     place = store.folder(config.root, cell.key)
     start = store.checkpoint(place, session.report)
-    steps = len(images.train.labels) // settings.batch_size
+    steps = len(images.pretraining) // settings.batch_size
     log.info("pretraining %s: %s, %d epochs, in %s", cell.key, cell.name, settings.epochs, precision)
     if start is not None:
         log.info("going on from epoch %.4g, where it was stopped", start.step / steps)
@@ -173,7 +173,7 @@ def _pretrain(
         callbacks.StopOnCollapse(settings.collapse_epochs, settings.batch_size, before),
         callbacks.EpochFacts(settings.batch_size),
     ]
-    if settings.monitor_epochs:
+    if settings.monitor_epochs and images.classes:
         centre = probes_centre(config.probe, config.augment)
         watching.append(NeighbourMonitor(images.train, settings.monitor_epochs, settings.epochs, centre, config.seed))
     watching += [
@@ -186,7 +186,7 @@ def _pretrain(
     saving = Saving(start, save, settings.checkpoint_epochs, settings.checkpoint_minutes)
     crew.begin(Word(cell.key, start))
     try:
-        pretrained = pretrain(config.recipe, images.train, precision, watching, saving)
+        pretrained = pretrain(config.recipe, images.pretraining, precision, watching, saving)
     finally:
         bar.close()
     claim.check()
@@ -205,7 +205,7 @@ def _pretrain(
             "loss": pretrained.history[-1]["loss"],
             "contrastive_accuracy": pretrained.history[-1]["contrastive_accuracy"],
             "precision": precision,
-            "channels": images.train.channels,
+            "channels": images.pretraining.channels,
             "began": began,
             "finished": now(),
             "versions": machine.versions(),
@@ -232,18 +232,19 @@ def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim:
     def seen() -> dict[str, Any]:
         return {
             f"{part}/{layer}": found
-            for part, split in (("train", images.train), ("test", images.test))
+            for part, split in (("train", images.known), ("test", images.asked))
             for layer, found in look(split).items()
         }
 
     networks = {"trained": seen()}
     size = int(config.pretrain.sizes[-1][0])
-    pairs = features.view_pairs(network, layers, images.test, config.augment, size, config.seed)
+    pairs = features.view_pairs(network, layers, images.asked, config.augment, size, config.seed)
     # The same network with its first weights: what was compiled for it once serves both.
-    untrained = build_network(config.encoder, config.head, images.train.channels, config.pretrain.side, config.seed)
+    channels = images.pretraining.channels
+    untrained = build_network(config.encoder, config.head, channels, config.pretrain.side, config.seed)
     assign_by_name(network, variables_by_name(untrained))
     networks["untrained"] = seen()
-    networks["views"] = {"pairs": features.example_views(images.train, config.augment, size, config.seed)}
+    networks["views"] = {"pairs": features.example_views(images.known, config.augment, size, config.seed)}
     claim.check()
     images.check()
     return store.publish_features(

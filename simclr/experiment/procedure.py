@@ -82,8 +82,10 @@ def run(
         "name": cell.name,
         "started": started,
         "data": {
-            "digest": images.digest,
+            "digest": images.content.labelled,
+            "content": images.digest,
             "train": len(images.train),
+            "unlabeled": len(images.unlabeled),
             "test": len(images.test),
             "classes": images.counts,
             "test_also_in_train": images.test_also_in_train,
@@ -161,7 +163,7 @@ def _assist(config: Config) -> dict[str, Any]:
 
 def _measure(
     cell: Cell, images: Images, session: Session, meanwhile: Callable[[], bool] | None
-) -> tuple[dict[str, Any], dict[str, Any], Material]:
+) -> tuple[dict[str, Any], dict[str, Any] | None, Material]:
     """Pretrain or reuse, then probe.
 
     Returns:
@@ -176,10 +178,10 @@ def _measure(
     material = Material(
         store.history(pretraining.folder),
         features.of("trained", cell.layer.name)[1],
-        images.test.labels,
+        images.asked.labels,
         images.classes,
         features.example_views() / np.float32(255),
-        images.test.paths,
+        images.asked.paths,
     )
     measured, predictions = measure(cell, images, pretraining, features, session, session.report)
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")

@@ -51,7 +51,7 @@ class Session:
         config = cell.config
         tracker = tracking.start(config.tracking, config.root, cell.facts, meanwhile=_import_measurement)
         self.borrow(tracker, config)
-        counts = {"train": len(images.train), "test": len(images.test)}
+        counts = {part: len(getattr(images, part)) for part in ("train", "unlabeled", "test")}
         tracker.log_data(config.data.name, images.digest, reference(config.data), counts)
 
         def show(history: Sequence[dict[str, float]]) -> None:

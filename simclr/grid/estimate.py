@@ -74,7 +74,7 @@ def estimate(
         workers: how many cells run at a time.
         threads: of each worker; by default as many as the record had. Half the threads take twice the time: two
             processes of one thread each have the throughput of one of two threads.
-        images: training images of each data digest, for data of which there is no record.
+        images: images to pretrain on of each data digest, for data of which there is no record.
     """
     records = list(records)
     counts = {**{each.digest: each.images for each in records}, **(images or {})}
@@ -167,8 +167,8 @@ def _measured(path: Path) -> Measured | None:
             name=path.parent.name,
             encoder=record["cell"]["encoder"],
             sizes=_sizes(config["pretrain"]["sizes"]),
-            digest=record["data"]["digest"],
-            images=record["data"]["train"],
+            digest=record["data"].get("content") or record["data"]["digest"],
+            images=record["data"]["train"] + record["data"].get("unlabeled", 0),
             epochs=training["epochs"],
             precision=training.get("precision") or resolve_precision(config["pretrain"]["precision"]),
             probe=record["cell"]["probe"],

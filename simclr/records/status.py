@@ -110,7 +110,8 @@ def _recorded(path: Path, name: str) -> Status | None:
         record: Any = json.loads(path.read_bytes())
         doing = Doing(record["status"])
         if doing is Doing.FINISHED:
-            return Status(name, doing, accuracy=float(record["probe"]["test_accuracy"]["mean"]))
+            accuracy = record["probe"] and float(record["probe"]["test_accuracy"]["mean"])
+            return Status(name, doing, accuracy=accuracy)
         return Status(name, doing, str(record["error"]), log=record.get("log") or "")
     except (OSError, ValueError, TypeError, KeyError):
         return None

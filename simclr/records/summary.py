@@ -17,6 +17,9 @@ def print_summary(record: dict[str, Any], console: Console | None = None) -> Non
     if record["status"] == "skipped":
         console.print(f"skipped: {record['error']}", markup=False)
         return
+    if record["probe"] is None:
+        _print_unprobed(record, named, console)
+        return
     table = Table(title=f"{cell['data']}, {cell['encoder']}, head {cell['head']}, seed {cell['seed']}", min_width=60)
     table.add_column(f"{cell['probe']} probe, {cell['label_fraction']:.3g} of the labels")
     held_out = record.get("data", {}).get("validation")
@@ -38,6 +41,25 @@ def print_summary(record: dict[str, Any], console: Console | None = None) -> Non
     console.print(table)
     if record["probe"]["test_accuracy"].get("counts") == ["images"] and cell["label_fraction"] < 1:
         console.print("One draw of labels: the intervals leave its choice out.", markup=False)
+    _print_times(record, console)
+
+
+def _print_unprobed(record: dict[str, Any], layer: str, console: Console) -> None:
+    """Of a cell that nothing is asked of: what its representation is like, and how to take the network along."""
+    cell, key = record["cell"], record["pretraining"]["key"]
+    table = Table(title=f"{cell['data']}, {cell['encoder']}, head {cell['head']}, seed {cell['seed']}", min_width=60)
+    table.add_column(f"{layer}, no probe")
+    table.add_column("", justify="right")
+    for name, value in record["representation"].items():
+        if value is not None:
+            table.add_row(name.replace("_", " "), f"{value:.3f}")
+    console.print(table)
+    console.print(f"python -m simclr.store export {key} DIR    the network for Keras and TensorFlow", markup=False)
+    console.print(f"python -m simclr.store embed {key} FOLDER --out features.parquet    its features", markup=False)
+    _print_times(record, console)
+
+
+def _print_times(record: dict[str, Any], console: Console) -> None:
     spent = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in record["timing"].items())
     pretraining = record["pretraining"]
     compiling = pretraining.get("compiling") or 0.0

@@ -116,7 +116,8 @@ def group(cells: Sequence[CellRecord]) -> Grid:
 
     Of two cells with the same seed in a group (the same configuration under another name) the later one counts.
     """
-    unmeasured = {key for key, field, _ in settings(Config) if field.metadata["decides"] is Decides.NOTHING}
+    elsewhere = (Decides.NOTHING, Decides.IMAGES)
+    unmeasured = {key for key, field, _ in settings(Config) if field.metadata["decides"] in elsewhere}
     together: dict[str, dict[int, CellRecord]] = defaultdict(dict)
     identities: dict[str, dict[str, Any]] = {}
     for cell in sorted(cells, key=lambda cell: str(cell.get("finished", ""))):
@@ -165,6 +166,9 @@ def _identity(cell: CellRecord, unmeasured: set[str]) -> dict[str, Any]:
         identity = {key: value for key, value in identity.items() if key not in LABELLED_TRAINING}
     identity["data.name"] = cell.get("cell.data")
     identity["data.digest"] = cell.get("data.digest", "")
+    # Of what pretraining alone sees: how much it is, and what.
+    identity["data.unlabeled"] = cell.settings.get("data.unlabeled", 1.0) if cell.get("data.unlabeled") else 0.0
+    identity["data.content"] = cell.get("data.content", identity["data.digest"])
     identity["pretrain.precision"] = cell.get("pretraining.precision", identity.get("pretrain.precision"))
     identity["head.name"] = cell.head
     identity["probe.layer"] = cell.layer
@@ -182,6 +186,7 @@ def _axes(all_settings: list[dict[str, Any]]) -> tuple[str, ...]:
     for key, column in differ.items():
         section = key.partition(".")[0]
         causes = [f"{section}.name", "data.name", "head.name", "augment.name", "encoder.name"]
+        causes += ["data.digest", "data.unlabeled"] if key == "data.content" else []
         if not any(cause != key and cause in values and _follows(column, values[cause]) for cause in causes):
             axes.append(key)
     return tuple(axes)

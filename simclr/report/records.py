@@ -26,7 +26,7 @@ Answers = NDArray[np.bool_]
 LARGEST_TEXT = 16 * 2**20
 """A record or a configuration of more bytes than this is no file of ours."""
 
-STATES = ("finished", "unfinished", "failed", "skipped", "corrupt", "foreign")
+STATES = ("finished", "unprobed", "unfinished", "failed", "skipped", "corrupt", "foreign")
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,18 @@ def _judge(entry: Path, record: Any) -> CellRecord | LeftOut:
         return LeftOut(str(status), entry.name, str(record.get("error") or "no reason recorded"))
     if status != "finished":
         return LeftOut("unfinished", entry.name, f"status {status}")
+    if reach(record, "cell.probe") == "none":
+        return LeftOut("unprobed", entry.name, _described(record))
     if missing := _missing(record):
         return LeftOut("corrupt", entry.name, f"result.json: {missing} is missing or not what it should be")
     return CellRecord(entry.name, entry, record, _settings(entry / "config.yaml", record))
+
+
+def _described(record: dict[str, Any]) -> str:
+    """What is known of a network that was pretrained without a probe."""
+    measures = reach(record, "representation", {})
+    known = [f"{name.replace('_', ' ')} {value:.3g}" for name, value in measures.items() if value is not None]
+    return f"pretrained without a probe (probe=none): {', '.join(known) or 'nothing known of it'}"
 
 
 def _missing(record: dict[str, Any]) -> str | None:

@@ -13,6 +13,7 @@ from simclr.report.standing import Interval, Panel, Standing, Statement
 
 MOST_NAMED = 4
 MINUS = "\u2212"
+UNPROBED = "nothing to compare in {root}: no cell has a probe (probe=none)"
 NOTHING_YET = "no finished cell in {root}; run one: python run.py head=two_relu probe.layer=-4 root={root}"
 
 

@@ -109,7 +109,7 @@ Images are {seen}, resized to {view.size} x {view.size} pixels with antialiasing
 def _accuracies(pretraining: Pretraining, root: str | Path) -> str:
     rows = []
     for _, record in result.records(root):
-        if record["status"] == "finished" and record["pretraining"]["key"] == pretraining.key:
+        if record["status"] == "finished" and record["probe"] and record["pretraining"]["key"] == pretraining.key:
             accuracy, cell = record["probe"]["test_accuracy"], record["cell"]
             low, high = accuracy["ci95"]
             rows.append(

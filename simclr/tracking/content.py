@@ -26,7 +26,7 @@ class Material:
 
     Attributes:
         history: a row per epoch, as the pretraining's history has them.
-        features: (N, D), the probed representation of the test images.
+        features: (N, D), the probed representation of the test images, or of those without labels that there are.
         labels: (N,), each one's position in ``classes``.
         classes: their names.
         views: (M, 2, H, W, C) in [0, 1], a few pairs of views as the network sees them.

@@ -66,7 +66,7 @@ def scatter(features: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]
     Args:
         features: (N, D), of N images; at most ``MOST_POINTS`` are drawn.
         labels: (N,), each image's position in ``classes``.
-        classes: their names.
+        classes: their names; none of images without labels.
         seed: which ones are drawn, and how they come to lie.
     """
     from sklearn.manifold import TSNE
@@ -81,11 +81,14 @@ def scatter(features: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]
     figure = _figure(7, 6)
     axes = figure.subplots()
     colours = _colours(len(classes))
+    if not classes:
+        axes.scatter(plane[:, 0], plane[:, 1], s=10, color="C0")
     for number, name in enumerate(classes):
         of_class = plane[np.asarray(labels)[chosen] == number]
         axes.scatter(of_class[:, 0], of_class[:, 1], s=10, color=colours[number], label=name)
-    axes.set(title=f"t-SNE of {len(some)} test images", xticks=[], yticks=[])
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), ncols=1 + len(classes) // 25)
+    axes.set(title=f"t-SNE of {len(some)} {'test ' if classes else ''}images", xticks=[], yticks=[])
+    if classes:
+        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), ncols=1 + len(classes) // 25)
     return _pixels(figure)
 
 

@@ -9,7 +9,8 @@ import pytest
 from simclr.data import account, listing
 from simclr.data.account import passed_over
 from simclr.data.content import digest
-from simclr.data.listing import Catalogue, list_folder
+from simclr.data.listing import list_folder
+from simclr.data.parts import Catalogue
 from simclr.foundation.errors import InvalidInput
 
 from .samples import Tree
@@ -267,8 +268,10 @@ def test_of_classes_without_parts_a_share_is_drawn_the_same_everywhere(classes_a
     assert digest(found, tmp_path) != digest(other, tmp_path)
 
 
-def test_without_a_share_it_says_that_there_is_one(classes_alone: Tree) -> None:
-    assert "or, without a test part, data.test_share=0.2" in refusal(classes_alone)
+def test_without_a_share_nothing_tells_their_classes(classes_alone: Tree) -> None:
+    found = listed(classes_alone)
+    assert found.classes == ()
+    assert len(found.unlabeled) > 0
 
 
 def test_of_training_images_alone_a_share_is_drawn(tree: Tree) -> None:

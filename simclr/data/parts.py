@@ -1,0 +1,127 @@
+"""What there is to learn from: names, labels and paths of images, without a pixel decoded."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simclr.data.partition import part_of_each_class
+
+TEST_SEED = 2400
+NO_CLASS = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The training or the test images, in the order in which they are loaded.
+
+    Attributes:
+        paths: N paths relative to the catalogue's root, with ``/``; empty where the images are no files of their own
+            (``digits``) or not there yet (a catalogue that ``needs_download``).
+        labels: (N,) int32, indices into the catalogue's classes; -1 for images that have none.
+    """
+
+    paths: tuple[str, ...]
+    labels: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def part(self, places: NDArray[np.intp]) -> Split:
+        """The images at these places."""
+        paths = tuple(self.paths[place] for place in places) if self.paths else ()
+        return Split(paths, self.labels[places])
+
+
+def without_labels(paths: Iterable[str] = ()) -> Split:
+    """Images that have no class, in order of their paths."""
+    ordered = tuple(sorted(paths, key=path_order))
+    labels = np.full(len(ordered), NO_CLASS, np.int32)
+    labels.flags.writeable = False
+    return Split(ordered, labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """What there is to learn from: class names, labels and paths, without a pixel decoded.
+
+    Attributes:
+        name: the data option, ``digits``, ``imagenet5`` or ``folder``.
+        classes: C names in NFC form, sorted by code point; none where no image has a label.
+        train, test: the two splits. Every test class is among the training classes, not always the other way round.
+        unlabeled: images without a class, for pretraining alone; as many of them as ``data.unlabeled`` asks for.
+        passed_over: how many foreign files and folders there were, by kind: a suffix, ``hidden`` or a folder's name.
+        class_pattern: what told the classes of file names; None for the usual one.
+        test_share: of each class, what was drawn for the test part; None where there is one.
+        labels: a hash of the table that tells the classes; None where names do.
+        root: absolute folder that the paths are relative to; None where there is none.
+        needs_download: the images are not on this machine yet; counts and labels are known all the same.
+        validation: the share of the training images that stands in for the test's, see :mod:`simclr.data.validation`.
+        share: of the training images that is trained with, likewise.
+        whole: what it was taken from, where that is so.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+    unlabeled: Split = field(default_factory=without_labels)
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    class_pattern: str | None = None
+    test_share: float | None = None
+    labels: str | None = None
+    root: Path | None = None
+    needs_download: bool = False
+    validation: float = 0.0
+    share: float = 1.0
+    whole: Catalogue | None = None
+
+    @property
+    def ignored(self) -> int:
+        """Foreign files and folders that were passed over."""
+        return sum(self.passed_over.values())
+
+    @property
+    def train_counts(self) -> NDArray[np.int64]:
+        """(C,) int64: training images per class."""
+        return np.bincount(self.train.labels, minlength=len(self.classes)).astype(np.int64)
+
+    @property
+    def test_counts(self) -> NDArray[np.int64]:
+        """(C,) int64: test images per class, 0 for a class that only training has."""
+        return np.bincount(self.test.labels, minlength=len(self.classes)).astype(np.int64)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The training images' paths, then the test images', then those without a label."""
+        return self.train.paths + self.test.paths + self.unlabeled.paths
+
+
+def drawn(whole: Split, test_share: float) -> tuple[Split, Split]:
+    """Both parts of images that have none: a share of each class becomes the test part."""
+    tested = part_of_each_class(whole.labels, test_share, TEST_SEED, leave_one=True)
+    return whole.part(np.flatnonzero(~tested)), whole.part(np.flatnonzero(tested))
+
+
+def sorted_by_path(pairs: Iterable[tuple[str, str]], classes: tuple[str, ...]) -> Split:
+    """Pairs of relative path and class as a split, its labels indices into ``classes``."""
+    index = {each: label for label, each in enumerate(classes)}
+    ordered = sorted(pairs, key=lambda pair: path_order(pair[0]))
+    labels = np.array([index[each] for _, each in ordered], np.int32)
+    labels.flags.writeable = False
+    return Split(tuple(path for path, _ in ordered), labels)
+
+
+def path_order(path: str) -> tuple[bytes, bytes]:
+    """The sort key of relative paths: the bytes of the NFC form, then those of the name as it is stored."""
+    return stored_bytes(unicodedata.normalize("NFC", path)), stored_bytes(path)
+
+
+def stored_bytes(path: str) -> bytes:
+    """A path in UTF-8; bytes of a file name that are no UTF-8 come out as they are on disk."""
+    return path.encode("utf-8", "surrogateescape")
