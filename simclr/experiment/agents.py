@@ -85,5 +85,5 @@ def _others(tracker: Tracker, config: Config) -> Iterator[Config]:
 
 
 def _key(config: Config) -> str:
-    # The same data for all cells of a comparison, or else the keys differ anyway.
-    return describe(config, config.data.name).key
+    # In place of a digest, which would have to be looked for: what the images are chosen by.
+    return describe(config, repr(config.data.selection)).key

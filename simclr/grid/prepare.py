@@ -102,7 +102,7 @@ class _Data:
         self._digests: dict[tuple[Any, ...], str] = {}
 
     def digest(self, config: Config) -> str:
-        place = (config.data.name, config.data.root)
+        place = config.data.selection
         if place not in self._digests:
             cache = experiment.cache_folder(config)
             self._digests[place] = data.digest(self._catalogue(config), cache, remember=False)
@@ -112,7 +112,7 @@ class _Data:
         experiment.check_cell(config, self._catalogue(config))
 
     def _catalogue(self, config: Config) -> data.Catalogue:
-        place = (config.data.name, config.data.root)
+        place = config.data.selection
         if place not in self._catalogues:
             self._catalogues[place] = data.catalogue(config.data, experiment.cache_folder(config))
         return self._catalogues[place]
