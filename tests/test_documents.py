@@ -44,7 +44,7 @@ BEFORE = {
 NEEDS_A_RESULT = (
     r"python run.py --config-dir runs/results/CELL.*",
     r"python -m simclr.report",
-    r"python -m simclr.store export KEY DIR.*",
+    r"python -m simclr.store (export|embed) KEY .*",
 )
 """Commands that say no more than that there is nothing yet where no cell was run."""
 
@@ -128,6 +128,7 @@ def home(tmp_path_factory) -> Path:
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(generator.integers(0, 255, (20, 20, 3), np.uint8)).save(path)
+    (home / "photographs").symlink_to(home / "flowers" / "train")
     return home
 
 

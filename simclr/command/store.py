@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -45,8 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     command("verify", _verify, "compare every file with its checksum; exit code 1 if one is damaged")
     exporting = command("export", _export, "write a network for use elsewhere: .keras, SavedModel, model card")
     exporting.add_argument("key", metavar="KEY", help="of the pretraining, or its first digits")
-    exporting.add_argument("directory", metavar="DIR", type=Path, help="a new folder")
+    exporting.add_argument("directory", metavar="DIR", type=_path, help="a new folder")
     exporting.add_argument("--layer", default="encoder", help="the last layer that is kept (%(default)s)")
+    embedding = command("embed", _embed, "write what a network makes of every image below a folder, a row each")
+    embedding.add_argument("key", metavar="KEY", help="of the pretraining, or its first digits")
+    embedding.add_argument("folder", metavar="FOLDER", type=_path, help="images at any depth")
+    embedding.add_argument("--out", metavar="FILE", type=_path, required=True, help="a new .parquet or .npz file")
+    embedding.add_argument("--layer", default="encoder", help="which representation (%(default)s)")
     pruning = command("prune", _prune, "what no result uses; nothing is deleted without --yes")
     pruning.add_argument("--unfinished", action="store_true", help="also what is left of interrupted pretrainings")
     pruning.add_argument("--yes", action="store_true", help="delete it")
@@ -104,6 +110,28 @@ def _export(options: argparse.Namespace) -> int:
     export(pretraining, options.root, options.directory, options.layer)
     CONSOLE.print(f"wrote {options.directory}", markup=False)
     return 0
+
+
+def _embed(options: argparse.Namespace) -> int:
+    from simclr.data.decoding import named as named_files
+    from simclr.evaluation.embedding import check, embed
+    from simclr.store import named
+    from simclr.training.runtime import start_tensorflow
+
+    pretraining = named(options.root, options.key)
+    check(options.out)
+    start_tensorflow(None)
+    count, failures = embed(
+        pretraining, options.folder, options.out, options.layer, lambda line: print(line, file=sys.stderr)
+    )
+    if failures:
+        print(f"left out: {named_files(failures)}", file=sys.stderr)
+    CONSOLE.print(f"wrote {options.out}: {count:,} rows", markup=False)
+    return 1 if failures else 0
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
 
 
 def _prune(options: argparse.Namespace) -> int:

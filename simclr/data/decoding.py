@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -100,51 +100,74 @@ def _limit(most: int) -> str:
     return f"valid are at most {most / 1e6:,.0f} million, which data.megapixels raises"
 
 
-def decode_all(
-    paths: Iterable[Path], side: int, ahead: int = 0, most: int = PIXELS_MAX, *, name_all: bool = False
-) -> Iterator[Decoded]:
-    """:func:`decode` for each path, in order, on a few threads and never far ahead of the reader.
+def decode_each(
+    paths: Iterable[Path], side: int, ahead: int = 0, most: int = PIXELS_MAX
+) -> Iterator[Decoded | InvalidInput]:
+    """:func:`decode` for each path, or what is wrong with it, in order; a few threads, not far ahead of the reader.
 
     Args:
         paths: the files.
         side: see :func:`decode`.
         ahead: how many images more than the reader has asked for may be decoded; a few for each thread in any case.
         most: see :func:`decode`.
-        name_all: go on to the end when a file cannot be decoded, to name all of these at once.
-
-    Raises:
-        InvalidInput: the first file in order that cannot be decoded, when its turn comes; or all, at the end.
     """
     # More threads than cores gain nothing: decoding leaves Python's lock, and a core, to one thread each.
     threads = min(machine.cpus(), THREADS_MAX)
     ahead = max(ahead, 4 * threads)
     # Pillow's own guard, at twice this number, is the process's.
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, most)
-    waiting: deque[Future[Decoded]] = deque()
-    failures: list[str] = []
-
-    def turn() -> Iterator[Decoded]:
-        try:
-            yield waiting.popleft().result()
-        except InvalidInput as failure:
-            if not name_all:
-                raise
-            failures.append(str(failure))
-
+    waiting: deque[Future[Decoded | InvalidInput]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
         for path in paths:
-            waiting.append(pool.submit(decode, path, side, most))
+            waiting.append(pool.submit(_decoded_or_not, path, side, most))
             if len(waiting) >= ahead:
-                yield from turn()
+                yield waiting.popleft().result()
         while waiting:
-            yield from turn()
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _decoded_or_not(path: Path, side: int, most: int) -> Decoded | InvalidInput:
+    try:
+        return decode(path, side, most)
+    except InvalidInput as failure:
+        return failure
+
+
+def decode_all(
+    paths: Iterable[Path], side: int, ahead: int = 0, most: int = PIXELS_MAX, *, name_all: bool = False
+) -> Iterator[Decoded]:
+    """:func:`decode_each`, of images that can all be decoded.
+
+    Args:
+        paths: the files.
+        side: see :func:`decode`.
+        ahead: see :func:`decode_each`.
+        most: see :func:`decode`.
+        name_all: go on to the end when a file cannot be decoded, to name all of these at once.
+
+    Raises:
+        InvalidInput: the first file in order that cannot be decoded, when its turn comes; or all, at the end.
+    """
+    failures: list[InvalidInput] = []
+    for each in decode_each(paths, side, ahead, most):
+        if not isinstance(each, InvalidInput):
+            yield each
+        elif name_all:
+            failures.append(each)
+        else:
+            raise each
     if failures:
-        more = f"; and {len(failures) - NAMED:,} more" if len(failures) > NAMED else ""
-        count = f"{len(failures):,} images cannot be used: " if len(failures) > 1 else ""
-        raise InvalidInput(count + "; ".join(failures[:NAMED]) + more)
+        raise InvalidInput(named(failures))
+
+
+def named(failures: Sequence[InvalidInput]) -> str:
+    """Images that cannot be used, the first twenty by name, in one line."""
+    more = f"; and {len(failures) - NAMED:,} more" if len(failures) > NAMED else ""
+    count = f"{len(failures):,} images cannot be used: " if len(failures) > 1 else ""
+    return count + "; ".join(map(str, failures[:NAMED])) + more
 
 
 @contextmanager

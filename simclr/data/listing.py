@@ -102,6 +102,20 @@ def list_unlabeled(root: Path) -> Found:
     return found
 
 
+def list_images(root: Path) -> tuple[str, ...]:
+    """Every image below a folder, relative to it, whatever it is of.
+
+    Raises:
+        InvalidInput: there is no such folder, none in it, or a part of it cannot be read.
+    """
+    if not root.is_dir():
+        raise InvalidInput(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
+    paths = without_labels(path.removeprefix("/") for path in _walk(str(root), "", Found(), ())).paths
+    if not paths:
+        raise InvalidInput(f"{root}: no images in it; valid are files that end in {', '.join(suffixes())}")
+    return paths
+
+
 def _without_classes(name: str, root: Path, extra: Found) -> Catalogue:
     """The catalogue of a folder that says nothing of classes: those of ``unlabeled/``, else all that there are."""
     if not extra.paths:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,34 +21,42 @@ Features = NDArray[np.float32]
 BATCH = 128
 
 
-def eye(model: Any, view: View) -> Callable[..., dict[str, Features]]:
-    """What a model makes of images in inference mode, seen in that way, as a function of a split and positions in it.
+class Eye:
+    """What a model makes of images in inference mode, seen in one way; as it is then, also after further training."""
 
-    Args:
-        model: from images (B, H, W, C) to a dictionary, name to (B, D) float32; as it is whenever the function is
-            called, also after further training.
-        view: how it looks at an image; of an image and its mirror image it gives the mean.
-    """
-    compiled = compiles()
+    def __init__(self, model: Any, view: View) -> None:
+        """Look through ``model``.
 
-    @tf.function(reduce_retracing=True, jit_compile=compiled or None)
-    def look(lines: tf.Tensor, aspect: tf.Tensor) -> dict[str, tf.Tensor]:
-        views = still_view(lines, aspect, view.size, view.centre)
-        features = model(views, training=False)
-        if view.mirror:
-            mirrored = model(tf.reverse(views, [2]), training=False)
-            features = {name: (features[name] + mirrored[name]) / 2 for name in features}
-        return features
+        Args:
+            model: from images (B, H, W, C) to a dictionary, name to (B, D) float32.
+            view: how it looks at an image; of an image and its mirror image it gives the mean.
+        """
+        self._compiled = compiles()
 
-    def seen(split: AnySplit, positions: Positions | None = None) -> dict[str, Features]:
+        @tf.function(reduce_retracing=True, jit_compile=self._compiled or None)
+        def look(lines: tf.Tensor, aspect: tf.Tensor) -> dict[str, tf.Tensor]:
+            views = still_view(lines, aspect, view.size, view.centre)
+            features = model(views, training=False)
+            if view.mirror:
+                mirrored = model(tf.reverse(views, [2]), training=False)
+                features = {name: (features[name] + mirrored[name]) / 2 for name in features}
+            return features
+
+        self._look = look
+
+    def __call__(self, split: AnySplit, positions: Positions | None = None) -> dict[str, Features]:
+        """Features (n, D) of a split's images, or of those at some positions, by name."""
         parts: dict[str, list[Features]] = {}
         for chunk in split.chunks(BATCH, positions):
-            pixels, aspect = filled(chunk) if compiled else chunk
-            for name, features in look(line_order(pixels), tf.constant(aspect)).items():
-                parts.setdefault(name, []).append(features.numpy()[: len(chunk[1])])
+            for name, features in self.at(chunk).items():
+                parts.setdefault(name, []).append(features)
         return {name: np.concatenate(some) for name, some in parts.items()}
 
-    return seen
+    def at(self, chunk: Chunk) -> dict[str, Features]:
+        """Features (n, D) of a few images, at most :data:`BATCH`, by name."""
+        pixels, aspect = filled(chunk) if self._compiled else chunk
+        found = self._look(line_order(pixels), tf.constant(aspect))
+        return {name: features.numpy()[: len(chunk[1])] for name, features in found.items()}
 
 
 def filled(chunk: Chunk) -> Chunk:

@@ -29,7 +29,7 @@ from simclr.config import ProbeConfig, Recipe
 from simclr.config.cell import labelled_augment, probed_view
 from simclr.data import AnySplit, Images, StreamedSplit
 from simclr.data.labels import Positions, stratified_folds
-from simclr.evaluation.features import eye
+from simclr.evaluation.features import Eye
 from simclr.evaluation.judgement import Fitted
 from simclr.evaluation.labelled import classifier, labelled_views
 from simclr.evaluation.linear import LinearClassifier, linear_classifier
@@ -101,7 +101,7 @@ class FineTuning:
         self._beginning = [(each, each.numpy()) for each in (*self._model.variables, *optimizer.variables)]
         standardised = self._model.get_layer("standardised")
         read = {"features": standardised.input, "logits": self._model.output}
-        self._eye = eye(keras.Model(self._model.input, read), probed_view(probe, recipe.augment))
+        self._eye = Eye(keras.Model(self._model.input, read), probed_view(probe, recipe.augment))
         self._probes: dict[bytes, LinearClassifier] = {}
 
     def __call__(self, subset: Positions) -> Fitted:

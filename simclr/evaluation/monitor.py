@@ -11,7 +11,7 @@ import numpy as np
 
 from simclr.config.cell import View
 from simclr.data import AnySplit
-from simclr.evaluation.features import eye
+from simclr.evaluation.features import Eye
 from simclr.evaluation.probe import WeightedNeighbours
 from simclr.model.network import representations
 
@@ -52,5 +52,5 @@ class NeighbourMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         size = self.model.size
         if size not in self._eyes:
             view = View(size, mirror=False, centre=self._centre)
-            self._eyes[size] = eye(representations(self.model.network, ["encoder"]), view)
+            self._eyes[size] = Eye(representations(self.model.network, ["encoder"]), view)
         return self._eyes[size](self._images, positions)["encoder"]

@@ -227,7 +227,7 @@ def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim:
     view = probed_view(config.probe, config.augment)
     layers = [layer.name for layer in (*head_layers(config.encoder, config.head), *stage_layers(config.encoder))]
     network = store.network(pretraining)
-    look = features.eye(representations(network, layers), view)
+    look = features.Eye(representations(network, layers), view)
 
     def seen() -> dict[str, Any]:
         return {

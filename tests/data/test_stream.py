@@ -229,7 +229,7 @@ def test_features_pairs_and_examples_are_the_same(
     network, layers = trained.done.network, ["encoder", "relu_1"]
 
     def seen(images: Images):
-        look = features.eye(representations(network, layers), View(16, mirror=True, centre=True))
+        look = features.Eye(representations(network, layers), View(16, mirror=True, centre=True))
         yield from look(images.train).items()
         for name, pair in features.view_pairs(network, layers, images.train, config.augment, 16, 0).items():
             yield name, np.stack(pair)

@@ -20,13 +20,13 @@ def network():
 
 def test_features_are_those_of_the_network_itself(network, made_up_split):
     split = made_up_split(150)  # more than a batch
-    look = features.eye(representations(network, ["projection"]), View(16, mirror=False, centre=False))
+    look = features.Eye(representations(network, ["projection"]), View(16, mirror=False, centre=False))
     found = look(split)["projection"]
     assert found == pytest.approx(network(split.pixels / 255, training=False).numpy(), abs=1e-5)
 
 
 def test_every_layer_asked_for_comes_with_its_width(network, made_up_split):
-    found = features.eye(representations(network, LAYERS), View(12, mirror=True, centre=True))(made_up_split(10))
+    found = features.Eye(representations(network, LAYERS), View(12, mirror=True, centre=True))(made_up_split(10))
     assert {name: each.shape for name, each in found.items()} == {
         "encoder": (10, 12),
         "relu_1": (10, 10),
@@ -38,7 +38,7 @@ def test_averaging_over_the_mirror_image_makes_a_mirrored_image_the_same(network
     split = made_up_split(10)
     mirrored = type(split)(split.pixels[:, :, ::-1], split.labels, split.aspect, split.paths)
     one, other = (
-        features.eye(representations(network, ["encoder"]), View(16, mirror=True, centre=False))(each)["encoder"]
+        features.Eye(representations(network, ["encoder"]), View(16, mirror=True, centre=False))(each)["encoder"]
         for each in (split, mirrored)
     )
     assert one == pytest.approx(other, abs=1e-5)
@@ -48,7 +48,7 @@ def test_features_of_an_image_do_not_depend_on_its_batch(network, made_up_split)
     split = made_up_split(20)
     alone = type(split)(split.pixels[3:4], split.labels[3:4], split.aspect[3:4], split.paths[3:4])
     together, single = (
-        features.eye(representations(network, ["encoder"]), View(16, mirror=False, centre=False))(each)["encoder"]
+        features.Eye(representations(network, ["encoder"]), View(16, mirror=False, centre=False))(each)["encoder"]
         for each in (split, alone)
     )
     assert single[0] == pytest.approx(together[3], abs=1e-5)

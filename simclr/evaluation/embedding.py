@@ -1,0 +1,176 @@
+"""Features of any images as a file: a row per image, for whatever comes after this package."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from simclr.config.cell import head_layers, probed_view, stage_layers
+from simclr.data.decoding import decode_each, quiet_decoders
+from simclr.data.listing import list_images
+from simclr.data.progress import Report, progress
+from simclr.foundation.errors import InvalidInput, suggestion
+from simclr.foundation.files import whole_file
+from simclr.store import Pretraining, network
+from simclr.store.model import configuration
+
+if TYPE_CHECKING:
+    from simclr.evaluation.features import Features
+
+FORMATS = (".parquet", ".npz")
+BATCH = 128
+ROWS = 64 * BATCH
+"""Rows of a parquet file that are written together, as a reader has them together: a few megabytes."""
+
+Append = Callable[[list[str], "Features"], None]
+
+
+def embed(
+    pretraining: Pretraining, folder: Path, out: Path, layer: str, report: Report
+) -> tuple[int, list[InvalidInput]]:
+    """Write what a network makes of every image below a folder: its features, as a probe of this layer sees them.
+
+    Args:
+        pretraining: finished and intact.
+        folder: its images are looked at, at any depth, as those were that the network was pretrained on.
+        out: ``.parquet`` (columns ``path`` and ``features``, a list of D float32) or ``.npz`` (arrays ``paths`` (N,)
+            and ``features`` (N, D) float32); appears when it is whole.
+        layer: ``encoder``, a layer of the head or a stage.
+        report: takes progress lines where standard error is no terminal.
+
+    Returns:
+        How many rows were written, and what is wrong with the images that have none.
+
+    Raises:
+        InvalidInput: no such folder, images, layer or format, the file is there already, or none of the images can be
+            decoded.
+        OSError: it cannot be written.
+    """
+    config = configuration(pretraining.folder)
+    check(out)
+    names = [each.name for each in (*head_layers(config.encoder, config.head), *stage_layers(config.encoder))]
+    if layer not in names:
+        raise InvalidInput(f"--layer {layer}: this network has {', '.join(names)}.{suggestion(layer, names)}")
+    paths = list_images(folder)
+
+    from simclr.evaluation.features import Eye
+    from simclr.model.network import representations
+
+    eye = Eye(representations(network(pretraining), [layer]), probed_view(config.probe, config.augment))
+    grey = pretraining.manifest["channels"] == 1
+    failures: list[InvalidInput] = []
+
+    def readable() -> Iterator[tuple[str, Any, float]]:
+        decoding = decode_each(
+            (folder / path for path in paths), config.data.image_size, 2 * BATCH, config.data.most_pixels
+        )
+        for path, each in zip(paths, decoding, strict=True):
+            advance(1)
+            if isinstance(each, InvalidInput):
+                failures.append(each)
+            else:
+                yield path, _grey(each[0]) if grey else each[0], each[1]
+
+    count, images = 0, readable()
+    with quiet_decoders(), progress("embedding", len(paths), "images", report) as advance, _file(out) as append:
+        while chunk := list(islice(images, BATCH)):
+            some, pixels, aspect = zip(*chunk, strict=True)
+            append(list(some), eye.at((np.stack(pixels), np.array(aspect, np.float32)))[layer])
+            count += len(chunk)
+        if not count:
+            raise InvalidInput(f"{folder}: none of its {len(paths):,} images can be read, the first: {failures[0]}")
+    return count, failures
+
+
+def check(out: Path) -> None:
+    """Whether a file of features can be written there.
+
+    Raises:
+        InvalidInput: it is there, or of no format that there is.
+    """
+    if out.suffix not in FORMATS:
+        raise InvalidInput(f"--out {out}: valid is a file that ends in {' or '.join(FORMATS)}")
+    if out.exists():
+        raise InvalidInput(f"--out {out}: is there already; valid is a new file")
+    if not out.parent.is_dir():
+        raise InvalidInput(f"--out {out}: no such folder, {out.parent}")
+    if out.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise InvalidInput(f"--out {out}: needs pyarrow, pip install 'simclr[parquet]'; an .npz file needs nothing")
+
+
+def _grey(pixels: Any) -> Any:
+    """(S, S, 3) uint8 as (S, S, 1): what a network of one channel can look at."""
+    return np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
+
+
+@contextmanager
+def _file(out: Path) -> Iterator[Append]:
+    with whole_file(out) as file, _parquet(file) if out.suffix == ".parquet" else _npz(file, out.parent) as append:
+        yield append
+
+
+@contextmanager
+def _parquet(file: IO[bytes]) -> Iterator[Append]:
+    import pyarrow
+    from pyarrow import parquet
+
+    waiting: list[Any] = []
+    writer = None
+
+    def append(paths: list[str], features: Features) -> None:
+        columns = {
+            # A file's name may be any bytes; a column of text may not.
+            "path": pyarrow.array([path.encode("utf-8", "replace").decode() for path in paths]),
+            "features": pyarrow.FixedSizeListArray.from_arrays(features.reshape(-1), features.shape[1]),
+        }
+        waiting.append(pyarrow.table(columns))
+        if len(waiting) * BATCH >= ROWS:
+            write()
+
+    def write() -> None:
+        nonlocal writer
+        if waiting:
+            rows = pyarrow.concat_tables(waiting)
+            writer = writer or parquet.ParquetWriter(file, rows.schema)
+            writer.write_table(rows)
+            waiting.clear()
+
+    yield append
+    write()
+    if writer is not None:
+        writer.close()
+
+
+@contextmanager
+def _npz(file: IO[bytes], beside: Path) -> Iterator[Append]:
+    names: list[str] = []
+    width = 0
+    # How many rows there are is known at the end, and an array begins with its shape.
+    with TemporaryFile(dir=beside) as raw:
+
+        def append(paths: list[str], features: Features) -> None:
+            nonlocal width
+            names.extend(paths)
+            width = features.shape[1]
+            raw.write(np.ascontiguousarray(features, "<f4").tobytes())
+
+        yield append
+        raw.flush()
+        shape = (len(names), width)
+        with zipfile.ZipFile(file, "w") as packed:
+            with packed.open("features.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": shape})
+                raw.seek(0)
+                while some := raw.read(1 << 20):
+                    member.write(some)
+            with packed.open("paths.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.array(names), allow_pickle=False)
