@@ -54,7 +54,7 @@ class Content:
         """64 hex digits that stand for all of it, and decide what a network has seen."""
         if self.unlabeled is None:
             return self.labelled
-        return hashlib.sha256(f"{self.labelled} unlabeled {self.unlabeled}".encode()).hexdigest()
+        return _hashed(f"{self.labelled} unlabeled {self.unlabeled}")
 
 
 def digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:
@@ -81,6 +81,9 @@ def content(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> Cont
         return Content(of_part(catalogue, digits.digest()))
     if catalogue.name == "imagenet5" and (whole.needs_download or whole.root == imagenet5.cached(cache)):
         return Content(of_part(catalogue, imagenet5.CONTENT))
+    if catalogue.archive is not None:
+        digest, count = of_part(catalogue, catalogue.archive), len(catalogue.unlabeled)
+        return Content(digest, _hashed(f"{catalogue.archive} unlabeled {count}") if count else None)
     hashes = file_hashes(whole, cache, remember=remember)
     if catalogue.name == "imagenet5" and (files := combined(hashes.items())) != imagenet5.CONTENT:
         raise InvalidInput(
@@ -97,7 +100,11 @@ def of_part(catalogue: Catalogue, files: str) -> str:
     parts += [f"test share {catalogue.test_share!r}"] if catalogue.test_share is not None else []
     parts += [f"validation {catalogue.validation!r}"] if catalogue.validation else []
     parts += [f"share {catalogue.share!r}"] if catalogue.share < 1 else []
-    return hashlib.sha256(" ".join([files, *parts]).encode()).hexdigest() if parts else files
+    return _hashed(" ".join([files, *parts])) if parts else files
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:

@@ -19,7 +19,7 @@ BYTES_MAX = 1 << 30
 CHUNK = 1 << 17
 
 
-def fetch(url: str, partial: Path, report: Report) -> bool:
+def fetch(url: str, partial: Path, report: Report, most: int | None = None) -> bool:
     """Download ``url`` into the file ``partial``, keeping the bytes that are there if the server can go on from them.
 
     When it fails on the way, what has come stays in ``partial`` for the next attempt.
@@ -28,6 +28,7 @@ def fetch(url: str, partial: Path, report: Report) -> bool:
         url: ``http:`` or ``https:``.
         partial: the file to fill; what it holds is taken for the beginning of the same content.
         report: takes progress lines where standard error is no terminal.
+        most: bytes that the file can have; None for a gigabyte.
 
     Returns:
         Whether bytes of an earlier attempt are part of the file.
@@ -50,17 +51,17 @@ def fetch(url: str, partial: Path, report: Report) -> bool:
                 total = _total_if_continued(response, have)
                 if total is not None:
                     report(f"download goes on at {have / 1e6:.1f} of {total / 1e6:.1f} MB")
-                    _receive(response, partial, have, total, report)
+                    _receive(response, partial, have, total, report, most or BYTES_MAX)
                     return True
                 if response.status == http.client.OK:
-                    _receive(response, partial, 0, _length(response), report)
+                    _receive(response, partial, 0, _length(response), report, most or BYTES_MAX)
                     return False
         partial.unlink()
     response = _open(url, 0)
     with closing(response):
         if response.status != http.client.OK:
             raise RunFailed(f"download of {url} failed: the server answered {response.status} {response.reason}")
-        _receive(response, partial, 0, _length(response), report)
+        _receive(response, partial, 0, _length(response), report, most or BYTES_MAX)
     return False
 
 
@@ -99,16 +100,16 @@ def _length(response: Any) -> int | None:
     return int(told) if told.isdecimal() else None
 
 
-def _receive(response: Any, partial: Path, start: int, total: int | None, report: Report) -> None:
+def _receive(response: Any, partial: Path, start: int, total: int | None, report: Report, most: int) -> None:
     """Write the body to ``partial`` from byte ``start`` on, and see that the file then has ``total`` bytes."""
     size = start
     with partial.open("ab" if start else "wb") as file, progress("downloading", total, "bytes", report) as advance:
         advance(start)
         for chunk in _chunks(response):
             size += len(chunk)
-            if size > BYTES_MAX:
+            if size > most:
                 partial.unlink()
-                raise RunFailed(f"download of {response.url} was stopped at {BYTES_MAX:,} bytes: this is another file")
+                raise RunFailed(f"download of {response.url} was stopped at {most:,} bytes: this is another file")
             file.write(chunk)
             advance(len(chunk))
     if total is not None and size < total:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.config import DataConfig
-from simclr.data import digits, imagenet5
+from simclr.data import digits
 from simclr.data.account import account, asked, passed_over
 from simclr.data.arrays import decoded, place_of
 from simclr.data.content import Content, content_of, digest, file_hashes, there_twice
 from simclr.data.content import content as content_expected
+from simclr.data.packed import PACKED
+from simclr.data.partition import order_for_good
 from simclr.data.parts import Catalogue
 from simclr.data.progress import Report
-from simclr.data.provision import obtain
-from simclr.data.sources import catalogue
+from simclr.data.provision import ImageNet5, obtain
+from simclr.data.sources import catalogue, local_archive
 from simclr.data.stream import Chunk, StreamedSplit, gib, quiet_for_good
 from simclr.data.validation import positions
 from simclr.foundation.errors import InvalidInput, RunFailed
@@ -86,7 +88,7 @@ class Images:
         unlabeled: images without a label, which pretraining sees beside the training images.
         ignored: foreign files that were passed over.
         test_also_in_train: test images whose very file is a training image too.
-        files: of streamed images, where they are and where their hashes are remembered.
+        streamed: where they are, of images that are decoded as they are used.
     """
 
     classes: tuple[str, ...]
@@ -96,7 +98,7 @@ class Images:
     unlabeled: AnySplit
     ignored: int = 0
     test_also_in_train: int = 0
-    files: tuple[Catalogue, Path] | None = None
+    streamed: Streamed | None = None
 
     @property
     def digest(self) -> str:
@@ -121,8 +123,7 @@ class Images:
     @cached_property
     def some(self) -> AnySplit:
         """Images without a label, :data:`SOME` at most, drawn once and for good."""
-        drawn = np.random.default_rng(SOME).permutation(len(self.unlabeled))[:SOME]
-        return part_of(self.unlabeled, np.sort(drawn))
+        return part_of(self.unlabeled, np.sort(order_for_good(len(self.unlabeled), SOME)[:SOME]))
 
     @property
     def counts(self) -> dict[str, list[int]]:
@@ -136,11 +137,10 @@ class Images:
         Raises:
             RunFailed: one has changed since the images were loaded, or is gone.
         """
-        if self.files is None:
+        if self.streamed is None:
             return
         try:
-            found, cache = self.files
-            changed = "" if _content_now(found, cache) == self.content else f"{found.root}: an image has changed"
+            changed = "" if self.streamed.unchanged() else f"{self.streamed.found.root}: an image has changed"
         except InvalidInput as error:
             changed = str(error)
         if changed:
@@ -164,19 +164,17 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
     found = catalogue(config, cache)
     if config.name == "digits":
         return _digits(found, config.image_size, cache)
-    if config.name == "imagenet5" and (found.needs_download or found.root == imagenet5.cached(cache)):
-        obtain(cache, report)
+    published = PACKED.get(config.name) or (ImageNet5() if config.name == "imagenet5" else None)
+    if published is not None and (found.needs_download or found.root == published.cached(cache)):
+        obtain(published, cache, report, local_archive(config))
         found = catalogue(config, cache)
     if found.ignored:
         report(f"{found.root}: passed over, as they are no images: {passed_over(found)}")
-    twice = of_two_classes = 0
-    if config.name == "folder":
-        # A hundred thousand files are looked at once, for both questions.
-        hashes = file_hashes(found.whole or found, cache)
-        content = content_of(found, hashes)
-        twice, of_two_classes = there_twice(found, hashes)
-    else:
-        content = content_expected(found, cache)
+    # A hundred thousand files are looked at once, for all questions.
+    hashes = file_hashes(found.whole or found, cache)
+    files = content_of(found, hashes)
+    twice, of_two_classes = there_twice(found, hashes)
+    content = files if config.name == "folder" else content_expected(found, cache)
     if not place_of(cache, content.labelled, config.image_size).exists():
         for line in account(found):
             report(line)
@@ -191,19 +189,37 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
     if decoded_gib > config.cache_gib:
         limit = f"data.cache_gib={config.cache_gib:g}"
         report(f"{found.root}: images are decoded as they are used: {decoded_gib:.2g} GiB of pixels exceed {limit}")
-        splits, files = _streamed(found, config), (found, cache)
-    else:
-        splits, files = _decoded(found, content, config, cache, report), None
-    train, test, unlabeled = splits
-    return Images(found.classes, content, train, test, unlabeled, found.ignored, twice, files)
+        streamed = Streamed(found, files, cache)
+        return Images(found.classes, content, *_streamed(found, config), found.ignored, twice, streamed)
+    splits = _decoded(found, content, config, cache, Streamed(found, files, cache).unchanged, report)
+    return Images(found.classes, content, *splits, found.ignored, twice)
 
 
-def _content_now(found: Catalogue, cache: Path) -> Content:
-    """What a catalogue's files are now, expected or not."""
-    return content_of(found, file_hashes(found.whole or found, cache))
+@dataclass(frozen=True)
+class Streamed:
+    """Files in use: where they are, what they were, and where their hashes are remembered."""
+
+    found: Catalogue
+    files: Content
+    cache: Path
+
+    def unchanged(self) -> bool:
+        """Whether they are what they were.
+
+        Raises:
+            InvalidInput: one cannot be read any more.
+        """
+        return content_of(self.found, file_hashes(self.found.whole or self.found, self.cache)) == self.files
 
 
-def _decoded(found: Catalogue, content: Content, config: DataConfig, cache: Path, report: Report) -> list[AnySplit]:
+def _decoded(
+    found: Catalogue,
+    content: Content,
+    config: DataConfig,
+    cache: Path,
+    unchanged: Callable[[], bool],
+    report: Report,
+) -> tuple[AnySplit, AnySplit, AnySplit]:
     assert found.root is not None
     labelled = {"train": found.train, "test": found.test} if found.classes else {}
     apart = {"unlabeled": found.unlabeled} if found.unlabeled else {}
@@ -211,28 +227,22 @@ def _decoded(found: Catalogue, content: Content, config: DataConfig, cache: Path
     for parts, stands_for in ((labelled, content.labelled), (apart, content.unlabeled or content.labelled)):
         if parts:
             place = place_of(cache, stands_for, config.image_size)
-            arrays = decoded(
-                found.root,
-                parts,
-                place,
-                config.image_size,
-                lambda: _content_now(found, cache) == content,
-                report,
-                config.most_pixels,
-            )
+            arrays = decoded(found.root, parts, place, config.image_size, unchanged, report, config.most_pixels)
             for name, split in parts.items():
                 splits[name] = ImageSplit(arrays[name][0], split.labels, arrays[name][1], split.paths)
-    return [splits.get(name) or _none(config.image_size, 3) for name in ("train", "test", "unlabeled")]
+    none = _none(config.image_size, 3)
+    return splits.get("train", none), splits.get("test", none), splits.get("unlabeled", none)
 
 
-def _streamed(found: Catalogue, config: DataConfig) -> list[AnySplit]:
+def _streamed(found: Catalogue, config: DataConfig) -> tuple[AnySplit, AnySplit, AnySplit]:
     assert found.root is not None
     quiet_for_good()
-    parts = (found.train, found.test, found.unlabeled)
-    return [
-        StreamedSplit(found.root, config.image_size, each.labels, each.paths, config.cache_gib, config.most_pixels)
-        for each in parts
-    ]
+    side, kept, most = config.image_size, config.cache_gib, config.most_pixels
+    train, test, unlabeled = (
+        StreamedSplit(found.root, side, each.labels, each.paths, kept, most)
+        for each in (found.train, found.test, found.unlabeled)
+    )
+    return train, test, unlabeled
 
 
 def _none(side: int, channels: int) -> ImageSplit:

@@ -8,6 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def order_for_good(count: int, seed: int) -> NDArray[np.intp]:
+    """An order of so many things that is the same on every machine: (count,) positions."""
+    # Python promises the sequence of Random.random() for a seed for good; NumPy's generators do not promise theirs.
+    generator = random.Random(seed)
+    return np.argsort([generator.random() for _ in range(count)], kind="stable")
+
+
 def part_of_each_class(
     labels: NDArray[np.int32], share: float, seed: int, *, leave_one: bool = False
 ) -> NDArray[np.bool_]:

@@ -1,9 +1,11 @@
-"""Having the five-class ImageNet subset: the local copy where it is right, a verified download where there is none."""
+"""Having a published set of images: the copy in the cache where it is right, else from an archive that is verified."""
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from simclr.data import archive, imagenet5, publish
 from simclr.data.content import combined, file_digest
@@ -13,21 +15,80 @@ from simclr.data.progress import Report
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
 from simclr.foundation.lock import held_where_possible
 
-SERVER = "https://github.com"
-ADVICE = f"set SIMCLR_DATA to a folder that holds {imagenet5.FOLDER}/, or data.root to that folder itself"
+
+class Published(Protocol):
+    """A set of images that comes as an archive."""
+
+    @property
+    def url(self) -> str:
+        """Where the archive comes from."""
+        ...
+
+    @property
+    def size(self) -> int | None:
+        """Bytes that the archive has at most, None for as many as any may have."""
+        ...
+
+    @property
+    def advice(self) -> str:
+        """What to do where it cannot be had."""
+        ...
+
+    def cached(self, cache: Path) -> Path:
+        """Where its images are put: the one copy that is ours to replace."""
+        ...
+
+    def is_right(self, place: Path, cache: Path) -> bool:
+        """Whether they are there, every one of them."""
+        ...
+
+    def unpack(self, archive: Path, folder: Path, report: Report) -> None:
+        """Write the archive's images below an empty folder.
+
+        Raises:
+            RunFailed: it is broken, or another archive.
+            OSError: the folder cannot be written.
+        """
+        ...
 
 
-def obtain(cache: Path, report: Report, server: str = SERVER, expected: str = imagenet5.CONTENT) -> Path:
-    """The verified images in the cache, downloaded unless they are there already.
+@dataclass(frozen=True)
+class ImageNet5:
+    """The five-class ImageNet subset, as GitHub packs it: known by what is in it, as the archive's bytes may change."""
 
-    A copy in the cache that is no longer what was downloaded is set aside and replaced. Of several processes that
-    want the images at once, one downloads them and the others wait for it.
+    url: str = f"https://github.com/{imagenet5.ARCHIVE}"
+    content: str = imagenet5.CONTENT
+    size: int | None = None
+    advice: str = f"set SIMCLR_DATA to a folder that holds {imagenet5.FOLDER}/, or data.root to that folder itself"
+
+    def cached(self, cache: Path) -> Path:
+        """Where its images are put."""
+        return imagenet5.cached(cache)
+
+    def is_right(self, place: Path, cache: Path) -> bool:
+        """Whether they are there, every one of them."""
+        with contextlib.suppress(InvalidInput):
+            return file_digest(list_folder("imagenet5", place), cache) == self.content
+        return False
+
+    def unpack(self, archive_: Path, folder: Path, report: Report) -> None:  # noqa: ARG002 - it takes a moment
+        """Write the archive's images below an empty folder."""
+        found = combined(archive.extract(archive_, folder).items())
+        if found != self.content:
+            raise RunFailed(f"wrong bytes: the content is {found[:12]}, expected was {self.content[:12]}")
+
+
+def obtain(published: Published, cache: Path, report: Report, local: Path | None = None) -> Path:
+    """A published set's verified images in the cache, downloaded unless they are there already.
+
+    A copy in the cache that is no longer what was unpacked is set aside and replaced. Of several processes that want
+    the images at once, one gets them and the others wait for it.
 
     Args:
+        published: which set.
         cache: the folder that downloads are kept in.
         report: takes what there is to say while it lasts.
-        server: where the archive comes from, without the path.
-        expected: the content's digest, see :mod:`simclr.data.content`.
+        local: the archive, where it is on this machine.
 
     Returns:
         The folder with ``train/`` and ``test/``.
@@ -35,40 +96,53 @@ def obtain(cache: Path, report: Report, server: str = SERVER, expected: str = im
     Raises:
         RunFailed: no network, no such archive, cut short, the wrong bytes, or a cache that cannot be written; in one
             line, with what to do about it.
+        InvalidInput: ``local`` is another archive, or broken.
     """
-    place = imagenet5.cached(cache)
-    if _is_right(place, cache, expected):
+    place = published.cached(cache)
+    if published.is_right(place, cache):
         return place
     try:
         # Two at once would not be harmful: what they download is verified before it is used.
-        lock, waiting = cache / f"{imagenet5.FOLDER}.lock", "waiting for another process that downloads"
+        lock, waiting = cache / f"{place.name}.lock", "waiting for another process that downloads"
         with held_where_possible(lock, waiting, report):
-            if _is_right(place, cache, expected):
+            if published.is_right(place, cache):
                 return place
             if place.exists() or place.is_symlink():
                 aside = publish.set_aside(place)
-                report(f"{place} is not what was downloaded: set aside as {aside.name}, and downloaded again")
+                report(f"{place} is not what was downloaded: set aside as {aside.name}, and made again")
             publish.remove_stale(cache)
-            _download(place, report, f"{server}/{imagenet5.ARCHIVE}", expected)
+            if local is None:
+                _download(published, place, report)
+            else:
+                _take(published, local, place, report)
     except OSError as error:
-        raise RunFailed(f"{place}: cannot be written: {one_line(error)}; {ADVICE}") from error
+        raise RunFailed(f"{place}: cannot be written: {one_line(error)}; {published.advice}") from error
     return place
 
 
-def _download(place: Path, report: Report, url: str, expected: str) -> None:
-    partial = place.with_name(f"{place.name}.tar.gz.part")
-    try:
-        resumed = fetch(url, partial, report)
-    except RunFailed as failure:
-        kept = "; what has come is kept, and starting again goes on from it" if _size(partial) else ""
-        raise RunFailed(f"{failure}{kept}; or {ADVICE}" if kept else f"{failure}; {ADVICE}") from failure
+def _take(published: Published, local: Path, place: Path, report: Report) -> None:
     with publish.unfinished_folder(place) as folder:
         try:
-            _unpack(partial, folder, expected)
+            published.unpack(local, folder, report)
+        except RunFailed as failure:
+            raise InvalidInput(f"{local}: {failure}; valid is the archive that {published.url} has") from failure
+        publish.publish(folder, place)
+
+
+def _download(published: Published, place: Path, report: Report) -> None:
+    partial = place.with_name(f"{place.name}.tar.gz.part")
+    try:
+        resumed = fetch(published.url, partial, report, published.size)
+    except RunFailed as failure:
+        kept = "; what has come is kept, and starting again goes on from it; or" if _size(partial) else ";"
+        raise RunFailed(f"{failure}{kept} {published.advice}") from failure
+    with publish.unfinished_folder(place) as folder:
+        try:
+            published.unpack(partial, folder, report)
         except RunFailed as failure:
             partial.unlink()
             if not resumed:
-                raise RunFailed(f"download of {url} failed: {failure}; {ADVICE}") from failure
+                raise RunFailed(f"download of {published.url} failed: {failure}; {published.advice}") from failure
             # The server may have packed the archive anew between the two attempts, so that their bytes do not fit
             # together. That says nothing about a download in one piece.
             report(f"the two parts of the download do not fit together ({failure}): downloaded anew")
@@ -76,20 +150,8 @@ def _download(place: Path, report: Report, url: str, expected: str) -> None:
             publish.publish(folder, place)
             partial.unlink()
             return
-    _download(place, report, url, expected)
+    _download(published, place, report)
 
 
 def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
-
-
-def _unpack(partial: Path, folder: Path, expected: str) -> None:
-    content = combined(archive.extract(partial, folder).items())
-    if content != expected:
-        raise RunFailed(f"wrong bytes: the content is {content[:12]}, expected was {expected[:12]}")
-
-
-def _is_right(place: Path, cache: Path, expected: str) -> bool:
-    with contextlib.suppress(InvalidInput):
-        return file_digest(list_folder("imagenet5", place), cache) == expected
-    return False

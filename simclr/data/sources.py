@@ -10,6 +10,8 @@ import numpy as np
 from simclr.config import DataConfig
 from simclr.data import digits, imagenet5
 from simclr.data.listing import LAYOUT, list_folder
+from simclr.data.packed import PACKED
+from simclr.data.partition import order_for_good
 from simclr.data.parts import Catalogue
 from simclr.data.table import list_table
 from simclr.data.validation import taken
@@ -50,8 +52,9 @@ def whole_catalogue(config: DataConfig, cache: Path) -> Catalogue:
     Raises:
         InvalidInput: in one line, the folder, class or file that is missing or wrong.
     """
-    if config.name not in ("digits", "imagenet5", "folder"):
-        raise InvalidInput(f"data.name={config.name}: valid is digits, imagenet5, folder")
+    known = ("digits", "imagenet5", *PACKED, "folder")
+    if config.name not in known:
+        raise InvalidInput(f"data.name={config.name}: valid is {', '.join(known)}")
     for key in ("class_pattern", "labels", "test_share"):
         if config.name != "folder" and getattr(config, key) is not None:
             raise InvalidInput(
@@ -60,22 +63,35 @@ def whole_catalogue(config: DataConfig, cache: Path) -> Catalogue:
     if config.name == "digits":
         return digits.catalogue()
     root = Path(config.root).expanduser() if config.root else None
-    found = imagenet5.locate(root, cache) if config.name == "imagenet5" else root
+    if config.name in PACKED:
+        PACKED[config.name].local(root)
+        return PACKED[config.name].catalogue(cache)
+    return _imagenet5(root, cache) if config.name == "imagenet5" else _folder(config, root)
+
+
+def _imagenet5(root: Path | None, cache: Path) -> Catalogue:
+    found = imagenet5.locate(root, cache)
     if found is None:
-        if config.name == "imagenet5":
-            return imagenet5.to_download()
+        return imagenet5.to_download()
+    if found == root:
+        _check_there(root)
+    return _cached(found) if found == imagenet5.cached(cache) else list_folder("imagenet5", found)
+
+
+def _folder(config: DataConfig, root: Path | None) -> Catalogue:
+    if root is None:
         raise InvalidInput(f"data.root is missing: data=folder needs data.root=DIR; {LAYOUT}")
-    if found == root and not found.is_dir():
-        raise InvalidInput(f"data.root={root}: {'not a folder' if found.exists() else 'no such folder'}; {LAYOUT}")
-    if found == imagenet5.cached(cache) and config.name == "imagenet5":
-        return _cached(found)
-    if config.name == "folder" and config.labels is not None:
-        if config.class_pattern is not None:
-            raise InvalidInput("data.class_pattern and data.labels: both tell classes; valid is one of them")
-        return list_table(config.name, found, Path(config.labels).expanduser(), config.test_share)
-    if config.name == "folder":
-        return list_folder(config.name, found, config.class_pattern, config.test_share)
-    return list_folder(config.name, found)
+    _check_there(root)
+    if config.labels is None:
+        return list_folder(config.name, root, config.class_pattern, config.test_share)
+    if config.class_pattern is not None:
+        raise InvalidInput("data.class_pattern and data.labels: both tell classes; valid is one of them")
+    return list_table(config.name, root, Path(config.labels).expanduser(), config.test_share)
+
+
+def _check_there(root: Path) -> None:
+    if not root.is_dir():
+        raise InvalidInput(f"data.root={root}: {'not a folder' if root.exists() else 'no such folder'}; {LAYOUT}")
 
 
 def _as_many_unlabeled(whole: Catalogue, share: float) -> Catalogue:
@@ -85,9 +101,14 @@ def _as_many_unlabeled(whole: Catalogue, share: float) -> Catalogue:
         return whole
     if not count:
         raise InvalidInput(f"data.unlabeled={share:g}: data={whole.name} has no images without labels")
-    order = np.random.default_rng(UNLABELED_SEED).permutation(count)
-    chosen = np.sort(order[: round(share * count)])
+    chosen = np.sort(order_for_good(count, UNLABELED_SEED)[: round(share * count)])
     return replace(whole, unlabeled=whole.unlabeled.part(chosen))
+
+
+def local_archive(config: DataConfig) -> Path | None:
+    """The archive of a set that comes as one, where it is on this machine."""
+    packed = PACKED.get(config.name)
+    return packed.local(Path(config.root).expanduser() if config.root else None) if packed else None
 
 
 def reference(config: DataConfig) -> str:
@@ -96,6 +117,8 @@ def reference(config: DataConfig) -> str:
         return "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits"
     if config.name == "imagenet5":
         return f"https://github.com/thunderInfy/{imagenet5.FOLDER}/tree/{imagenet5.COMMIT}"
+    if config.name in PACKED:
+        return PACKED[config.name].url
     return Path(config.root or ".").expanduser().absolute().as_uri()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from simclr.data import imagenet5
 from simclr.data.content import combined
-from simclr.data.provision import obtain
+from simclr.data.provision import ImageNet5, obtain
 from simclr.foundation.errors import RunFailed
 
 from .samples import Server, encoded, packed, picture
@@ -32,7 +32,7 @@ def good(server: Server) -> Server:
 
 
 def obtained(server: Server, cache: Path, lines: list[str]) -> Path:
-    return obtain(cache, lines.append, server=server.url, expected=EXPECTED)
+    return obtain(ImageNet5(f"{server.url}/{imagenet5.ARCHIVE}", EXPECTED), cache, lines.append)
 
 
 def failure(server: Server, cache: Path) -> str:
