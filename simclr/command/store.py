@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     exporting.add_argument("key", metavar="KEY", help="of the pretraining, or its first digits")
     exporting.add_argument("directory", metavar="DIR", type=_path, help="a new folder")
     exporting.add_argument("--layer", default="encoder", help="the last layer that is kept (%(default)s)")
+    exporting.add_argument("--onnx", action="store_true", help="an ONNX file too (pip install 'simclr[onnx]')")
     embedding = command("embed", _embed, "write what a network makes of every image below a folder, a row each")
     embedding.add_argument("key", metavar="KEY", help="of the pretraining, or its first digits")
     embedding.add_argument("folder", metavar="FOLDER", type=_path, help="images at any depth")
@@ -107,7 +108,7 @@ def _export(options: argparse.Namespace) -> int:
 
     pretraining = named(options.root, options.key)
     start_tensorflow(None)
-    export(pretraining, options.root, options.directory, options.layer)
+    export(pretraining, options.root, options.directory, options.layer, onnx=options.onnx)
     CONSOLE.print(f"wrote {options.directory}", markup=False)
     return 0
 

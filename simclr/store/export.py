@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from simclr.records import result
 from simclr.store.model import configuration, network
 from simclr.store.pretraining import Pretraining
 
-KERAS_FILE, SAVED_MODEL, CARD = "encoder.keras", "saved_model", "README.md"
+KERAS_FILE, SAVED_MODEL, ONNX_FILE, CARD = "encoder.keras", "saved_model", "encoder.onnx", "README.md"
+
+TABLE = "| | |\n|---|---|\n"
 
 KERAS_LAYERS = {
     "Convolution": "Conv2D",
@@ -23,7 +27,9 @@ KERAS_LAYERS = {
 """This package's layers and Keras's own, which compute the same from the same configuration and weights."""
 
 
-def export(pretraining: Pretraining, root: str | Path, target: Path, layer: str = "encoder") -> None:
+def export(
+    pretraining: Pretraining, root: str | Path, target: Path, layer: str = "encoder", *, onnx: bool = False
+) -> None:
     """Write the network up to a layer as a ``.keras`` file and a SavedModel, and a model card.
 
     Layers of this package become Keras's own, which compute the same, so that loading needs nothing of it.
@@ -33,11 +39,15 @@ def export(pretraining: Pretraining, root: str | Path, target: Path, layer: str 
         root: where its results are looked for, for the card.
         target: a folder, made where it is missing.
         layer: the last one that is kept: ``encoder``, a layer of the head or a stage.
+        onnx: write an ONNX file too, for runtimes without TensorFlow.
 
     Raises:
-        InvalidInput: the network has no such layer, or the folder already holds something.
+        InvalidInput: the network has no such layer, the folder already holds something, or what writes ONNX is not
+            installed.
         OSError: it cannot be written.
     """
+    if onnx and (missing := [name for name in ("tf2onnx", "onnx") if find_spec(name) is None]):
+        raise InvalidInput(f"--onnx: needs {' and '.join(missing)}, pip install 'simclr[onnx]'")
     config = configuration(pretraining.folder)
     names = [each.name for each in (*head_layers(config.encoder, config.head), *stage_layers(config.encoder))]
     if layer not in names:
@@ -50,9 +60,34 @@ def export(pretraining: Pretraining, root: str | Path, target: Path, layer: str 
     target.mkdir(parents=True, exist_ok=True)
     model.save(target / KERAS_FILE)
     model.export(target / SAVED_MODEL, verbose=False)
+    if onnx:
+        _write_onnx(model, target / ONNX_FILE)
     view = probed_view(config.probe, config.augment)
     card = _card(pretraining, config.data.name, config.recipe, view, layer, _accuracies(pretraining, root))
+    if onnx:
+        card = card.replace(TABLE, f"{_onnx_lines(int(pretraining.manifest['channels']))}{TABLE}", 1)
     write_whole(target / CARD, card.encode())
+
+
+def _write_onnx(model: Any, file: Path) -> None:
+    import tensorflow as tf
+
+    images = tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.float32, name="images")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)  # Keras asks NumPy for names that it no longer has
+        model.export(file, format="onnx", input_signature=[images], verbose=False)
+
+
+def _onnx_lines(channels: int) -> str:
+    return f"""`{ONNX_FILE}` is the same for ONNX runtimes, images as above, any number of any size:
+
+```python
+import onnxruntime
+session = onnxruntime.InferenceSession("{ONNX_FILE}")
+(features,) = session.run(None, {{"images": images}})  # images: (B, H, W, {channels}) float32
+```
+
+"""
 
 
 def _plain(model: Any) -> Any:
@@ -91,9 +126,7 @@ features = model(images)  # images: (B, H, W, {facts["channels"]}) float32, {cha
 `{SAVED_MODEL}/` is the same for TensorFlow: `model = tf.saved_model.load("{SAVED_MODEL}")`, then `model.serve(images)`.
 Images are {seen}, resized to {view.size} x {view.size} pixels with antialiasing; any size works.{mirror}
 
-| | |
-|---|---|
-| data | {data}, content {facts["identity"]["data.digest"][:16]}, labels not used |
+{TABLE}| data | {data}, content {facts["identity"]["data.digest"][:16]}, labels not used |
 | network | encoder {recipe.encoder.name} {recipe.encoder.widths}, head {recipe.head.name} |
 | views | {recipe.augment.name}, at {settings.sizes} |
 | training | {facts["epochs"]} epochs, batch {settings.batch_size}, temperature {settings.temperature:g}, \
