@@ -163,3 +163,18 @@ def test_an_unknown_key_of_a_program_is_refused_by_name(composed):
 )
 def test_a_range_includes_its_ends_and_finite_numbers_only(valid, value, inside):
     assert (value in valid) is inside
+
+
+def test_cifar10_has_simclrs_own_settings_for_it(composed):
+    config = composed("experiment=cifar10")
+    assert (config.data.name, config.data.image_size, config.encoder.name, config.encoder.stem) == (
+        "cifar10",
+        32,
+        "resnet18",
+        "cifar",
+    )
+    assert (config.pretrain.temperature, config.pretrain.batch_size, config.pretrain.epochs) == (0.5, 512, 1000)
+    views = config.augment
+    assert (views.blur, views.jitter, views.grey, views.crop_area) == (0.0, 0.8, 0.2, [0.08, 1.0])
+    assert (views.brightness, views.contrast, views.saturation, views.hue) == (0.4, 0.4, 0.4, 0.1)
+    assert (config.probe.label_fraction, config.probe.flip) == (1.0, "false")
