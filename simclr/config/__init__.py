@@ -19,6 +19,7 @@ from simclr.config.schema import (
     ProbeConfig,
     Recipe,
     TrackingConfig,
+    TransferConfig,
 )
 from simclr.config.setting import Decides, Range, decisive, options, settings
 
@@ -36,6 +37,7 @@ __all__ = [
     "Range",
     "Recipe",
     "TrackingConfig",
+    "TransferConfig",
     "decisive",
     "options",
     "settings",

@@ -67,6 +67,14 @@ class Cell:
     digest: str
     key: str
     name: str
+    asked: str | None = None
+    """With ``transfer``, the content of the images that the probe asks about."""
+
+    @property
+    def seen(self) -> str:
+        """A name for what the network makes of the images that are asked about, and how it looks at them."""
+        view = str(probed_view(self.config.probe, self.config.augment))
+        return view if self.asked is None else f"on-{self.asked[:16]}-{self.config.transfer.image_size}-{view}"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -132,6 +140,7 @@ def coordinates(config: Config) -> dict[str, Any]:
         layer = {"index": given if isinstance(given, int) else None, "name": str(given), "width": None}
     return {
         "data": config.data.name,
+        "transfer": config.transfer.name,
         "encoder": config.encoder.name,
         "head": config.head.name,
         "probe": config.probe.name,
@@ -185,8 +194,10 @@ def pretraining_identity(config: Config, digest: str) -> dict[str, Any]:
     return identity
 
 
-def cell_identity(config: Config, digest: str) -> dict[str, Any]:
+def cell_identity(config: Config, digest: str, asked: str | None = None) -> dict[str, Any]:
     """The pretraining's key and everything that decides what is measured on it, as dotted keys.
+
+    ``digest`` is of the images that are pretrained on, ``asked`` with ``transfer`` of those that are probed on.
 
     A probe on frozen features trains no network, and how it would is left out.
     """
@@ -201,23 +212,30 @@ def cell_identity(config: Config, digest: str) -> dict[str, Any]:
         identity = {key: value for key, value in identity.items() if key not in LABELLED_TRAINING}
     if config.probe.name == "none":
         identity = {key: value for key, value in identity.items() if key not in CLASSIFIED}
+    if config.transfer.name is not None:
+        identity["transfer.digest"] = asked
     return {"pretraining": fingerprint(pretraining_identity(config, digest))[:16], **identity}
 
 
-def describe(config: Config, digest: str) -> Cell:
+def describe(config: Config, digest: str, asked: str | None = None) -> Cell:
     """The cell that a configuration and the content of its data mean.
+
+    Args:
+        config: as it was composed.
+        digest: of the images that are pretrained on.
+        asked: with ``transfer``, of those that are probed on.
 
     Raises:
         ImpossibleCell: there is no such cell.
     """
     layer = probed_layer(config)
-    identity = cell_identity(config, digest)
-    return Cell(config, layer, digest, identity["pretraining"], _readable(config, layer.name, identity))
+    identity = cell_identity(config, digest, asked)
+    return Cell(config, layer, digest, identity["pretraining"], _readable(config, layer.name, identity), asked)
 
 
-def skipped_name(config: Config, digest: str) -> str:
+def skipped_name(config: Config, digest: str, asked: str | None = None) -> str:
     """The name under which an impossible cell is recorded."""
-    return _readable(config, f"layer{config.probe.layer}", cell_identity(config, digest))
+    return _readable(config, f"layer{config.probe.layer}", cell_identity(config, digest, asked))
 
 
 def fingerprint(identity: dict[str, Any]) -> str:
@@ -241,5 +259,6 @@ def _stable(value: Any) -> Any:
 
 
 def _readable(config: Config, layer: str, identity: dict[str, Any]) -> str:
-    parts = (config.data.name, config.encoder.name, config.head.name, layer, f"s{config.seed}")
+    data = config.data.name if config.transfer.name is None else f"{config.data.name}-to-{config.transfer.name}"
+    parts = (data, config.encoder.name, config.head.name, layer, f"s{config.seed}")
     return "-".join((*parts, fingerprint(identity)[:8]))

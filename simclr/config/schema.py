@@ -64,6 +64,43 @@ class DataConfig:
         return round(self.megapixels * 1e6)
 
 
+def _transfers(transfer: TransferConfig) -> bool:
+    return transfer.name is not None
+
+
+@dataclass
+class TransferConfig:
+    """Other images that a network is probed on than those that it was pretrained on; `transfer=NAME` chooses them."""
+
+    name: str | None = setting(None, IMAGES, options("data"))
+    """Which images; null: those of `data`."""
+    root: str | None = setting(None, NOTHING)
+    """Where they lie."""
+    image_size: int = setting(64, CELL, Range(8, 1024, "pixels"), counts=_transfers)
+    """The side at which they are kept once they are decoded; the network sees them at `probe.image_size`."""
+    class_pattern: str | None = setting(None, IMAGES)
+    """As `data.class_pattern`."""
+    labels: str | None = setting(None, IMAGES)
+    """As `data.labels`."""
+    test_share: float | None = setting(None, IMAGES, Range(0, 0.9, "share of each class", above=True))
+    """As `data.test_share`."""
+
+    def data(self, kept: DataConfig) -> DataConfig:
+        """The images, kept in the same way as others."""
+        assert self.name is not None
+        return DataConfig(
+            name=self.name,
+            root=self.root,
+            image_size=self.image_size,
+            class_pattern=self.class_pattern,
+            labels=self.labels,
+            test_share=self.test_share,
+            unlabeled=0.0,
+            cache_gib=kept.cache_gib,
+            megapixels=kept.megapixels,
+        )
+
+
 @dataclass
 class EncoderConfig:
     """The network that is kept: stages of ``blocks`` blocks and ``widths`` channels, then a global mean."""
@@ -262,6 +299,7 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     seed: int = setting(0, WEIGHTS, Range(0, 2**31 - 1))
@@ -278,6 +316,11 @@ class Config:
     """Set by a grid for its jobs, never by hand."""
     root: str = setting("runs", NOTHING)
     """Everything is written below it. `~` is the home directory."""
+
+    @property
+    def asked(self) -> DataConfig:
+        """The images that the probe asks about."""
+        return self.data if self.transfer.name is None else self.transfer.data(self.data)
 
     @property
     def recipe(self) -> Recipe:

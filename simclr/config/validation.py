@@ -83,6 +83,14 @@ def _validate_together(config: Config) -> None:
     data, encoder, head, augment, pretrain = config.data, config.encoder, config.head, config.augment, config.pretrain
     if data.name == "folder" and not data.root:
         raise InvalidInput("data.root is missing: data=folder needs data.root=DIR, a folder with train/ and test/")
+    if config.transfer.name == "folder" and not config.transfer.root:
+        raise InvalidInput("transfer.root is missing: transfer=folder needs transfer.root=DIR")
+    if config.transfer.name is not None and (config.transfer.name == "digits") != (data.name == "digits"):
+        grey, coloured = "one channel", "three channels"
+        has, asked = (grey, coloured) if data.name == "digits" else (coloured, grey)
+        raise InvalidInput(
+            f"transfer={config.transfer.name}: its images have {asked}, and those of data={data.name} have {has}"
+        )
     if config.baselines and config.probe.name == "none":
         raise InvalidInput("baselines=true probe=none: valid with a probe that they are compared with")
     _validate_encoder(encoder)

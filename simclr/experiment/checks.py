@@ -16,7 +16,7 @@ from simclr.foundation.errors import InvalidInput, RunFailed
 from simclr.training.cluster import check_strategy
 
 
-def check(config: Config, catalogue: data.Catalogue | None = None) -> None:
+def check(config: Config) -> None:
     """Everything about a cell that can be known to be wrong without decoding an image or starting TensorFlow.
 
     Raises:
@@ -24,7 +24,7 @@ def check(config: Config, catalogue: data.Catalogue | None = None) -> None:
         InvalidInput: data missing or too few for a batch, a batch that the devices cannot share, or ``root`` not
             writable.
     """
-    catalogue = catalogue or data.catalogue(config.data, cache_folder(config))
+    catalogue = data.catalogue(config.data, cache_folder(config))
     count = len(catalogue.train) + len(catalogue.unlabeled)
     if config.pretrain.batch_size > count:
         raise InvalidInput(
@@ -32,12 +32,29 @@ def check(config: Config, catalogue: data.Catalogue | None = None) -> None:
             f"valid is at most {count}"
         )
     check_strategy(config.pretrain)
-    check_cell(config, catalogue)
+    check_cell(config, asked_about(config, catalogue))
     _check_writable(Path(config.root))
 
 
+def asked_about(config: Config, pretrained_on: data.Catalogue) -> data.Catalogue:
+    """The images that the probe asks about, by listing only."""
+    return pretrained_on if config.transfer.name is None else data.catalogue(config.asked, cache_folder(config))
+
+
+def digests(config: Config) -> tuple[str, str | None]:
+    """What :func:`simclr.config.cell.describe` takes: of the images pretrained on, and with ``transfer`` of the others.
+
+    Raises:
+        InvalidInput: the data cannot be used.
+    """
+    cache = cache_folder(config)
+    of = [config.data, *([config.asked] if config.transfer.name is not None else [])]
+    found = [data.digest(data.catalogue(each, cache), cache) for each in of]
+    return found[0], found[1] if len(found) > 1 else None
+
+
 def check_cell(config: Config, catalogue: data.Catalogue) -> None:
-    """Whether there is such a cell at all.
+    """Whether there is such a cell at all, of the images that it asks about.
 
     Raises:
         ImpossibleCell: the head has no such layer, or the label fraction leaves a class without an example.

@@ -30,23 +30,25 @@ def obtain(
     session: Session,
     meanwhile: Callable[[], bool] | None = None,
     *,
+    asked: Images | None = None,
     wait: bool = True,
 ) -> tuple[store.Pretraining, store.Features, bool] | None:
     """The cell's pretraining with what its network makes of every image, made here where no process has made it.
 
     Args:
         cell: whose.
-        images: the data.
+        images: the data that it is made from.
         session: is told how far it is.
         meanwhile: called while another process is at it: does something else that is useful and returns True, or
             returns False where there is nothing.
+        asked: the data that features are wanted of, where these are others.
         wait: for another process that is at it.
 
     Returns:
         The pretraining, the features, and whether the weights were there already; None where another process is at it
         and ``wait`` is False.
     """
-    root, view = cell.config.root, probed_view(cell.config.probe, cell.config.augment)
+    root = cell.config.root
     made_here = False
     crew = Crew(cell.config.pretrain)
 
@@ -54,7 +56,7 @@ def obtain(
         session.heed()
         try:
             pretraining = store.find(root, cell.key)
-            features = pretraining.features(view) if pretraining else None
+            features = pretraining.features(cell.seen) if pretraining else None
         except Damaged:
             return None
         return (pretraining, features) if pretraining and features else None
@@ -63,7 +65,7 @@ def obtain(
         nonlocal made_here
         from simclr.training.runtime import start_tensorflow
 
-        store.clear(root, cell.key, view, session.report)
+        store.clear(root, cell.key, cell.seen, session.report)
         if remote is not None and store.find(root, cell.key) is None:
             remote.take_up(cell.key, store.folder(root, cell.key), meanwhile, session.report, wait=wait)
         with session("start"):
@@ -80,7 +82,7 @@ def obtain(
                 raise
             made_here = True
         with session("features"):
-            return pretraining, _features(cell, images, pretraining, claim)
+            return pretraining, _features(cell, asked or images, pretraining, claim)
 
     remote = session.remote
     place = store.place(root, cell.key)
@@ -249,7 +251,7 @@ def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim:
     images.check()
     return store.publish_features(
         pretraining,
-        view,
+        cell.seen,
         networks,
         {
             "view": asdict(view),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits
 
 from simclr import data, store
-from simclr.config import Config
+from simclr.config import Config, TransferConfig
 from simclr.config.cell import Cell, ImpossibleCell, coordinates, describe
 from simclr.config.validation import resolve
 from simclr.experiment import agents, pretrained
@@ -66,9 +67,8 @@ def run(
     session = Session()
     session.watchers += [watch] if watch else []
     started = now()
-    catalogue = data.catalogue(config.data, cache_folder(config))
     try:
-        check(config, catalogue)
+        check(config)
     except ImpossibleCell as reason:
         if config.on_invalid == "error":
             raise
@@ -76,29 +76,21 @@ def run(
         return skip(config, reason, track=agent.sweep(os.environ) is not None)
     with session("data"):
         images = data.load(config.data, cache_folder(config))
-    cell = describe(config, images.digest)
+        asked = data.load(config.asked, cache_folder(config)) if config.transfer.name is not None else None
+    cell = describe(config, images.digest, asked.digest if asked else None)
     record = {
         **result.blank(coordinates(config)),
         "name": cell.name,
         "started": started,
-        "data": {
-            "digest": images.content.labelled,
-            "content": images.digest,
-            "train": len(images.train),
-            "unlabeled": len(images.unlabeled),
-            "test": len(images.test),
-            "classes": images.counts,
-            "test_also_in_train": images.test_also_in_train,
-            "ignored": images.ignored,
-            "validation": config.data.validation,
-        },
+        "data": {**_account(images), "validation": config.data.validation},
+        "transfer": _account(asked) if asked else None,
     }
     try:
         place = result.folder(config.root, cell.name) / PROGRESS
         with Presence(place, pretraining=cell.key, data=cell.digest) as presence:
             session.presence = presence
             session.track(cell, images)
-            record = _run(cell, images, session, record, meanwhile)
+            record = _run(cell, images, asked or images, session, record, meanwhile)
     except BaseException as error:
         session.end(error.__cause__ if isinstance(error, RunFailed) and error.__cause__ else error)
         raise
@@ -106,9 +98,24 @@ def run(
     return record
 
 
+def _account(images: Images) -> dict[str, Any]:
+    """What a record says of a set of images."""
+    return {
+        "digest": images.content.labelled,
+        "content": images.digest,
+        "train": len(images.train),
+        "unlabeled": len(images.unlabeled),
+        "test": len(images.test),
+        "classes": images.counts,
+        "test_also_in_train": images.test_also_in_train,
+        "ignored": images.ignored,
+    }
+
+
 def _run(
     cell: Cell,
     images: Images,
+    asked: Images,
     session: Session,
     record: dict[str, Any],
     meanwhile: Callable[[], bool] | None,
@@ -118,7 +125,7 @@ def _run(
     try:
         if meanwhile is None and session.tracker is not None and session.tracker.in_agent:
             meanwhile = agents.another_pretraining(session.tracker, config, pretrain_if_unstarted)
-        measured, predictions, material = _measure(cell, images, session, meanwhile)
+        measured, predictions, material = _measure(cell, images, asked, session, meanwhile)
         record = {**record, "status": "finished", **measured}
         written = write(cell.name, record, config, session, predictions)
     except StoppedEarly as reason:
@@ -162,9 +169,9 @@ def _assist(config: Config) -> dict[str, Any]:
 
 
 def _measure(
-    cell: Cell, images: Images, session: Session, meanwhile: Callable[[], bool] | None
+    cell: Cell, images: Images, asked: Images, session: Session, meanwhile: Callable[[], bool] | None
 ) -> tuple[dict[str, Any], dict[str, Any] | None, Material]:
-    """Pretrain or reuse, then probe.
+    """Pretrain on the images or reuse, then probe on those that are asked about.
 
     Returns:
         The measured parts of the record, the class given to each test image, and what pictures are made of.
@@ -172,18 +179,18 @@ def _measure(
     from simclr.evaluation.measurement import measure
 
     threads = cell.config.pretrain.threads or machine.cpus()
-    found = pretrained.obtain(cell, images, session, meanwhile)
+    found = pretrained.obtain(cell, images, session, meanwhile, asked=asked)
     assert found is not None  # it waits
     pretraining, features, reused = found
     material = Material(
         store.history(pretraining.folder),
         features.of("trained", cell.layer.name)[1],
-        images.asked.labels,
-        images.classes,
+        asked.asked.labels,
+        asked.classes,
         features.example_views() / np.float32(255),
-        images.asked.paths,
+        asked.asked.paths,
     )
-    measured, predictions = measure(cell, images, pretraining, features, session, session.report)
+    measured, predictions = measure(cell, asked, pretraining, features, session, session.report)
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
     kept = {name: pretraining.manifest[name] for name in facts}
     kept["compiling"] = pretraining.manifest.get("compiling")  # of a network made earlier it is not known
@@ -205,7 +212,7 @@ def pretrain_if_unstarted(config: Config, tracker: Tracker | None = None) -> boo
         Whether it was made.
     """
     images = data.load(config.data, cache_folder(config))
-    cell = describe(config, images.digest)
+    cell = describe(replace(config, transfer=TransferConfig()), images.digest)
     if state(config.root, cell.key).name in (HERE, MAKING):
         return False
     session = Session()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from simclr import data, tracking
+from simclr import tracking
 from simclr.config import Config
 from simclr.config.cell import ImpossibleCell, configured, coordinates, describe, skipped_name
 from simclr.config.validation import as_yaml
-from simclr.experiment.checks import cache_folder
+from simclr.experiment.checks import digests
 from simclr.experiment.session import Session
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
@@ -22,8 +22,7 @@ log = logging.getLogger(__name__)
 def skip(config: Config, reason: ImpossibleCell | str, *, track: bool = False) -> dict[str, Any]:
     """Record an impossible cell as skipped, with its reason; with ``track``, in W&B as well."""
     log.info("skipped: %s", reason)
-    digest = _digest(config)
-    name = skipped_name(config, digest)
+    name = skipped_name(config, *digests(config))
     if track:
         tracking.skip(config.tracking, config.root, {**configured(config), "cell": name}, one_line(str(reason)))
     return _record_unmeasured(config, name, "skipped", str(reason))
@@ -31,12 +30,8 @@ def skip(config: Config, reason: ImpossibleCell | str, *, track: bool = False) -
 
 def fail(config: Config, reason: InvalidInput) -> dict[str, Any]:
     """Record a cell of a grid that could not even be started."""
-    name = describe(config, _digest(config)).name
+    name = describe(config, *digests(config)).name
     return _record_unmeasured(config, name, "failed", str(reason))
-
-
-def _digest(config: Config) -> str:
-    return data.digest(data.catalogue(config.data, cache_folder(config)), cache_folder(config))
 
 
 def _record_unmeasured(config: Config, name: str, status: str, reason: str) -> dict[str, Any]:

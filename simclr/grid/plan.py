@@ -140,7 +140,7 @@ class Plan:
 def identify(
     overrides: Sequence[Sequence[str]],
     configs: Iterable[Config],
-    digest: Callable[[Config], str],
+    digests: Callable[[Config], tuple[str, str | None]],
     check: Callable[[Config], None] | None = None,
 ) -> list[Point]:
     """The points of a grid with their cells.
@@ -148,7 +148,7 @@ def identify(
     Args:
         overrides: of each point.
         configs: of each point, as :class:`simclr.config.compose.Composer` makes them.
-        digest: of the content of a configuration's data.
+        digests: of the content of a configuration's data, see :func:`simclr.config.cell.describe`.
         check: raises :class:`ImpossibleCell` where the data do not allow the cell.
     """
     points = []
@@ -156,10 +156,10 @@ def identify(
         try:
             if check:
                 check(config)
-            cell = describe(config, digest(config))
+            cell = describe(config, *digests(config))
             points.append(Point(tuple(given), cell.name, cell))
         except ImpossibleCell as impossible:
-            name = skipped_name(config, digest(config))
+            name = skipped_name(config, *digests(config))
             points.append(Point(tuple(given), name, None, one_line(impossible)))
     return points
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from simclr import data, experiment, store
-from simclr.config import Config
+from simclr.config import Config, DataConfig
 from simclr.config.cell import fingerprint
 from simclr.config.compose import Composer
 from simclr.foundation.errors import InvalidInput
@@ -64,7 +64,7 @@ def prepare(points: Sequence[Sequence[str]], composer: Composer, root: str | Pat
     if elsewhere:
         raise InvalidInput(f"root={','.join(sorted(elsewhere))}: a grid has one root; valid is root=DIR once")
     known = _Data()
-    identified = identify(points, configs, known.digest, known.check)
+    identified = identify(points, configs, known.digests, known.check)
     made = plan(identified, facts(root, identified), rerun)
     name = fingerprint({"cells": sorted({point.name for point in identified})})[:12]
     return Grid(Path(root), Path(root) / "grids" / name, made, tuple(jobs(made)))
@@ -101,18 +101,22 @@ class _Data:
         self._catalogues: dict[tuple[Any, ...], data.Catalogue] = {}
         self._digests: dict[tuple[Any, ...], str] = {}
 
-    def digest(self, config: Config) -> str:
-        place = config.data.selection
-        if place not in self._digests:
-            cache = experiment.cache_folder(config)
-            self._digests[place] = data.digest(self._catalogue(config), cache, remember=False)
-        return self._digests[place]
+    def digests(self, config: Config) -> tuple[str, str | None]:
+        cache = experiment.cache_folder(config)
+        pretrained_on = self._digest(config.data, cache)
+        return pretrained_on, self._digest(config.asked, cache) if config.transfer.name is not None else None
 
     def check(self, config: Config) -> None:
-        experiment.check_cell(config, self._catalogue(config))
+        experiment.check_cell(config, self._catalogue(config.asked, experiment.cache_folder(config)))
 
-    def _catalogue(self, config: Config) -> data.Catalogue:
-        place = config.data.selection
+    def _digest(self, images: DataConfig, cache: Path) -> str:
+        place = images.selection
+        if place not in self._digests:
+            self._digests[place] = data.digest(self._catalogue(images, cache), cache, remember=False)
+        return self._digests[place]
+
+    def _catalogue(self, images: DataConfig, cache: Path) -> data.Catalogue:
+        place = images.selection
         if place not in self._catalogues:
-            self._catalogues[place] = data.catalogue(config.data, experiment.cache_folder(config))
+            self._catalogues[place] = data.catalogue(images, cache)
         return self._catalogues[place]

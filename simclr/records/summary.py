@@ -17,12 +17,13 @@ def print_summary(record: dict[str, Any], console: Console | None = None) -> Non
     if record["status"] == "skipped":
         console.print(f"skipped: {record['error']}", markup=False)
         return
+    trained_on = cell["data"] if not cell.get("transfer") else f"{cell['data']}, probed on {cell['transfer']}"
     if record["probe"] is None:
         _print_unprobed(record, named, console)
         return
-    table = Table(title=f"{cell['data']}, {cell['encoder']}, head {cell['head']}, seed {cell['seed']}", min_width=60)
+    table = Table(title=f"{trained_on}, {cell['encoder']}, head {cell['head']}, seed {cell['seed']}", min_width=60)
     table.add_column(f"{cell['probe']} probe, {cell['label_fraction']:.3g} of the labels")
-    held_out = record.get("data", {}).get("validation")
+    held_out = record.get("data", {}).get("validation") and not cell.get("transfer")
     table.add_column("validation accuracy" if held_out else "test accuracy", justify="right")
     table.add_column("95 % interval", justify="right")
     untrained = "from its first weights" if cell["probe"] == "finetune" else "before the first step"

@@ -34,7 +34,10 @@ def view_folder(root: Path, cell: CellRecord) -> Path | None:
     except OSError:
         return None
     size = cell.settings.get("probe.image_size")
-    return min(views, key=lambda view: (not view.name.startswith(f"{size}px"), view.name), default=None)
+    asked = cell.get("transfer.digest")
+    of = f"on-{asked[:16]}-" if asked else ""
+    known = [view for view in views if view.name.startswith(of) and (of or not view.name.startswith("on-"))]
+    return min(known, key=lambda view: (f"{size}px-" not in view.name, view.name), default=None)
 
 
 def load(folder: Path, network: str, split: str, layer: str) -> Features | None:

@@ -58,7 +58,8 @@ class Group:
 
     @property
     def data(self) -> str:
-        return str(self.first.get("cell.data"))
+        """Which images were asked about; networks that were pretrained on others are compared on them as well."""
+        return str(self.first.get("cell.transfer") or self.first.get("cell.data"))
 
     @property
     def label_fraction(self) -> float:
@@ -70,13 +71,14 @@ class Group:
 
     @property
     def digest(self) -> str:
-        """Of the content of the images."""
-        return str(self.first.get("data.digest", ""))
+        """Of the content of the images that were asked about."""
+        return str(self.first.get("transfer.digest") or self.first.get("data.digest", ""))
 
     @property
     def part(self) -> str:
         """Which images were asked: ``test``, or ``validation``, training images that were kept out."""
-        return "validation" if self.first.get("data.validation") else "test"
+        held_out = self.first.get("data.validation") and not self.first.get("cell.transfer")
+        return "validation" if held_out else "test"
 
     @property
     def names(self) -> list[str]:
@@ -166,6 +168,8 @@ def _identity(cell: CellRecord, unmeasured: set[str]) -> dict[str, Any]:
         identity = {key: value for key, value in identity.items() if key not in LABELLED_TRAINING}
     identity["data.name"] = cell.get("cell.data")
     identity["data.digest"] = cell.get("data.digest", "")
+    identity["transfer.name"] = cell.get("cell.transfer") or ""
+    identity["transfer.digest"] = cell.get("transfer.digest", "")
     # Of what pretraining alone sees: how much it is, and what.
     identity["data.unlabeled"] = cell.settings.get("data.unlabeled", 1.0) if cell.get("data.unlabeled") else 0.0
     identity["data.content"] = cell.get("data.content", identity["data.digest"])
@@ -187,6 +191,7 @@ def _axes(all_settings: list[dict[str, Any]]) -> tuple[str, ...]:
         section = key.partition(".")[0]
         causes = [f"{section}.name", "data.name", "head.name", "augment.name", "encoder.name"]
         causes += ["data.digest", "data.unlabeled"] if key == "data.content" else []
+        causes += ["transfer.digest"] if section == "transfer" else []
         if not any(cause != key and cause in values and _follows(column, values[cause]) for cause in causes):
             axes.append(key)
     return tuple(axes)

@@ -9,7 +9,7 @@ from typing import Any
 
 from simclr import data
 from simclr.config import Config
-from simclr.config.cell import Cell, describe, pretraining_identity, probed_view
+from simclr.config.cell import Cell, describe, pretraining_identity
 from simclr.foundation.files import Damaged
 from simclr.store.claim import Holder, holder, told_progress
 from simclr.store.pretraining import CHECKPOINT, Pretraining, every, find, folder, place
@@ -87,7 +87,9 @@ def explain(config: Config) -> Iterator[str]:
         InvalidInput: the configuration or its data cannot be run.
     """
     cache = Path(config.root) / "data"
-    cell = describe(config, data.digest(data.catalogue(config.data, cache), cache))
+    transfers = config.transfer.name is not None
+    asked = data.digest(data.catalogue(config.asked, cache), cache) if transfers else None
+    cell = describe(config, data.digest(data.catalogue(config.data, cache), cache), asked)
     found = state(config.root, cell.key, verify=True)
     yield f"cell         {cell.name}"
     recorded = Path(config.root) / "results" / cell.name / "result.json"
@@ -101,7 +103,7 @@ def explain(config: Config) -> Iterator[str]:
 
 
 def _features(cell: Cell) -> str:
-    view = probed_view(cell.config.probe, cell.config.augment)
+    view = cell.seen
     pretraining = find(cell.config.root, cell.key, verify=False)
     try:
         kept = pretraining is not None and pretraining.features(view) is not None

@@ -145,8 +145,9 @@ def _accuracies(pretraining: Pretraining, root: str | Path) -> str:
         if record["status"] == "finished" and record["probe"] and record["pretraining"]["key"] == pretraining.key:
             accuracy, cell = record["probe"]["test_accuracy"], record["cell"]
             low, high = accuracy["ci95"]
+            on = f" on {cell['transfer']}" if cell.get("transfer") else ""
             rows.append(
-                f"| {cell['layer']['name']} | {cell['probe']} | {cell['label_fraction']:g} "
+                f"| {cell['layer']['name']} | {cell['probe']}{on} | {cell['label_fraction']:g} "
                 f"| {accuracy['mean']:.3f} [{low:.3f}, {high:.3f}] "
                 f"| {record['baselines']['untrained']['mean']:.3f} | {record['baselines']['pixels']['mean']:.3f} |"
             )

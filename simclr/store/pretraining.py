@@ -158,13 +158,13 @@ def publish(where: Path, weights: Arrays, facts: Mapping[str, Any]) -> Pretraini
 
 
 def publish_features(
-    pretraining: Pretraining, view: View, networks: Mapping[str, Arrays], facts: Mapping[str, Any]
+    pretraining: Pretraining, view: str, networks: Mapping[str, Arrays], facts: Mapping[str, Any]
 ) -> Features:
     """Keep what a pretraining's network makes of every image.
 
     Args:
         pretraining: whose network it is.
-        view: how it looked at them.
+        view: which images, and how it looked at them, see :attr:`simclr.config.cell.Cell.seen`.
         networks: by ``trained`` and ``untrained``, arrays named ``train/<layer>`` and ``test/<layer>``; under ``views``
             a few pairs of views.
         facts: what else is worth keeping, ``alignment`` by layer among it.
@@ -172,7 +172,7 @@ def publish_features(
     Raises:
         OSError: it cannot be written.
     """
-    where = pretraining.folder / "features" / str(view)
+    where = pretraining.folder / "features" / view
     where.mkdir(parents=True, exist_ok=True)
     for name, arrays in networks.items():
         save_arrays(where / f"{name}.npz", arrays)
@@ -181,7 +181,7 @@ def publish_features(
     return Features(where, manifest)
 
 
-def clear(root: str | Path, key: str, view: View, report: Report) -> None:
+def clear(root: str | Path, key: str, view: str, report: Report) -> None:
     """Set aside what is damaged of a pretraining, and remove what a killed process left half-written.
 
     Only whoever holds the claim may do that.
@@ -199,7 +199,7 @@ def clear(root: str | Path, key: str, view: View, report: Report) -> None:
         return
     if found is None:
         return
-    features = where / "features" / str(view)
+    features = where / "features" / view
     for path in features.glob(".*"):
         path.unlink()
     try:

@@ -115,7 +115,15 @@ def test_help_and_configuration_are_printed_without_tensorflow(arguments, tmp_pa
 
 def test_help_names_every_group_and_has_examples(run_command, tmp_path):
     text = run_command("--help", cwd=tmp_path).stdout
-    for group in ("data: digits", "encoder: resnet18", "head: none", "probe: documents", "optimizer:", "augment:"):
+    for group in (
+        "data: cifar10",
+        "transfer: cifar10",
+        "encoder: resnet18",
+        "head: none",
+        "probe: documents",
+        "optimizer:",
+        "augment:",
+    ):
         assert group in text
     assert text.count("python run.py ") >= 5
 

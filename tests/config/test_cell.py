@@ -64,7 +64,9 @@ def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
         ("encoder=small_resnet", "optimizer=lars"),
         ("augment=simclr", "augment.blur=0.5", "augment.local_views=2"),
     )
-    config = composed("probe.layer=relu_1", "pretrain.precision=float32", "probe=finetune", *network, *views)
+    config = composed(
+        "probe.layer=relu_1", "pretrain.precision=float32", "probe=finetune", "transfer=digits", *network, *views
+    )
     before, after = describe(config, DIGEST), describe(changed(config, key), DIGEST)
     assert (before.key != after.key) is (decides is Decides.WEIGHTS)
     assert (before.name.split("-")[-1] != after.name.split("-")[-1]) is (decides in (Decides.WEIGHTS, Decides.CELL))

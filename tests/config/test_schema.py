@@ -37,7 +37,8 @@ NEEDS = {"launch=gpus": "ray", "launch=ray": "ray", "launch=slurm": "submitit"}
 def test_every_option_composes_to_a_valid_configuration(composed, option):
     if option in NEEDS:
         pytest.importorskip(NEEDS[option], reason="an extra that is not installed")
-    composed(option)
+    coloured = option.startswith("transfer=") and option != "transfer=digits"
+    composed(option, *(["data=imagenet5"] if coloured else []))
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def test_the_record_has_every_field_of_the_schema(cell):
     assert record["error"] is None
     assert record["cell"] == {
         "data": "digits",
+        "transfer": None,
         "encoder": "small_cnn",
         "head": "two_relu",
         "probe": "linear",

@@ -60,7 +60,7 @@ def grid():
     """The three by three grid of heads and layers, of which three are impossible."""
     heads, layers = ("zero_relu", "one_relu", "two_relu"), (-2, -4, -6)
     overrides = [(f"head={head}", f"probe.layer={layer}", QUICK) for head, layer in product(heads, layers)]
-    return identify(overrides, map(Composer(), overrides), lambda config: DIGEST)
+    return identify(overrides, map(Composer(), overrides), lambda config: (DIGEST, None))
 
 
 def test_the_grid_of_nine_is_three_pretrainings_three_more_probes_and_three_impossible_cells(grid):
@@ -122,7 +122,7 @@ def test_a_check_of_the_data_prunes_too():
     def check(config):
         raise ImpossibleCell("probe.label_fraction=0.1: leaves a class without an image")
 
-    (found,) = identify([()], map(Composer(), [()]), lambda config: DIGEST, check)
+    (found,) = identify([()], map(Composer(), [()]), lambda config: (DIGEST, None), check)
     assert found.cell is None
     assert "leaves a class" in found.reason
 

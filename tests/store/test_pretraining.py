@@ -23,7 +23,7 @@ from tests.mounts import small_disk
 from tests.training.test_pretrain import TINY
 
 KEY = "0123456789abcdef"
-VIEW = View(16, False, False)
+VIEW = str(View(16, False, False))
 LAYERS = ("encoder", "projection")
 
 
@@ -207,7 +207,7 @@ def test_features_of_another_view_are_another_folder(root):
     found = store.find(root, KEY)
     for other in (View(32, False, False), View(16, True, False), View(16, False, True)):
         assert found.features(other) is None
-    other = store.publish_features(found, View(32, False, False), {"trained": arrays(3)}, {})
+    other = store.publish_features(found, str(View(32, False, False)), {"trained": arrays(3)}, {})
     assert other.folder != found.features(VIEW).folder
 
 
