@@ -5,8 +5,8 @@ The network is found or made (:mod:`pretrained <simclr.experiment.pretrained>`),
 uses what is named here. TensorFlow is imported when a network is needed.
 """
 
-from simclr.experiment.checks import cache_folder, check, check_cell
+from simclr.experiment.checks import about_transfer, cache_folder, check, check_cell
 from simclr.experiment.procedure import pretrain_if_unstarted, run
 from simclr.experiment.recording import fail, skip
 
-__all__ = ["cache_folder", "check", "check_cell", "fail", "pretrain_if_unstarted", "run", "skip"]
+__all__ = ["about_transfer", "cache_folder", "check", "check_cell", "fail", "pretrain_if_unstarted", "run", "skip"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from simclr import data
@@ -14,6 +17,9 @@ from simclr.data.labels import labels_per_class
 from simclr.data.listing import CLASSLESS
 from simclr.foundation.errors import InvalidInput, RunFailed
 from simclr.training.cluster import check_strategy
+
+OWN_KEY = re.compile(r"(?<![^\s(])data\.(?=[a-z_]+)")
+"""The beginning of a key of ``data``, as messages have it."""
 
 
 def check(config: Config) -> None:
@@ -38,7 +44,19 @@ def check(config: Config) -> None:
 
 def asked_about(config: Config, pretrained_on: data.Catalogue) -> data.Catalogue:
     """The images that the probe asks about, by listing only."""
-    return pretrained_on if config.transfer.name is None else data.catalogue(config.asked, cache_folder(config))
+    if config.transfer.name is None:
+        return pretrained_on
+    with about_transfer():
+        return data.catalogue(config.asked, cache_folder(config))
+
+
+@contextmanager
+def about_transfer() -> Iterator[None]:
+    """Let what is wrong with images that are asked about name the keys that were typed: ``transfer.root``."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(OWN_KEY.sub("transfer.", str(error))) from error
 
 
 def digests(config: Config) -> tuple[str, str | None]:
@@ -48,9 +66,11 @@ def digests(config: Config) -> tuple[str, str | None]:
         InvalidInput: the data cannot be used.
     """
     cache = cache_folder(config)
-    of = [config.data, *([config.asked] if config.transfer.name is not None else [])]
-    found = [data.digest(data.catalogue(each, cache), cache) for each in of]
-    return found[0], found[1] if len(found) > 1 else None
+    pretrained_on = data.catalogue(config.data, cache)
+    digest = data.digest(pretrained_on, cache)
+    if config.transfer.name is None:
+        return digest, None
+    return digest, data.digest(asked_about(config, pretrained_on), cache)
 
 
 def check_cell(config: Config, catalogue: data.Catalogue) -> None:

@@ -20,7 +20,7 @@ from simclr.config import Config, TransferConfig
 from simclr.config.cell import Cell, ImpossibleCell, coordinates, describe
 from simclr.config.validation import resolve
 from simclr.experiment import agents, pretrained
-from simclr.experiment.checks import cache_folder, check
+from simclr.experiment.checks import about_transfer, cache_folder, check
 from simclr.experiment.recording import failed_by, skip, write
 from simclr.experiment.session import Session
 from simclr.foundation import machine
@@ -76,7 +76,7 @@ def run(
         return skip(config, reason, track=agent.sweep(os.environ) is not None)
     with session("data"):
         images = data.load(config.data, cache_folder(config))
-        asked = data.load(config.asked, cache_folder(config)) if config.transfer.name is not None else None
+        asked = _load_asked(config) if config.transfer.name is not None else None
     cell = describe(config, images.digest, asked.digest if asked else None)
     record = {
         **result.blank(coordinates(config)),
@@ -96,6 +96,11 @@ def run(
         raise
     session.end()
     return record
+
+
+def _load_asked(config: Config) -> Images:
+    with about_transfer():
+        return data.load(config.asked, cache_folder(config))
 
 
 def _account(images: Images) -> dict[str, Any]:

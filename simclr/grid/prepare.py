@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,10 @@ class _Data:
         return pretrained_on, self._digest(config.asked, cache) if config.transfer.name is not None else None
 
     def check(self, config: Config) -> None:
-        experiment.check_cell(config, self._catalogue(config.asked, experiment.cache_folder(config)))
+        cache = experiment.cache_folder(config)
+        with experiment.about_transfer() if config.transfer.name is not None else nullcontext():
+            asked = self._catalogue(config.asked, cache)
+        experiment.check_cell(config, asked)
 
     def _digest(self, images: DataConfig, cache: Path) -> str:
         place = images.selection

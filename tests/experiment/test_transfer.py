@@ -122,6 +122,15 @@ def test_what_cannot_be_asked_is_told(composed, override, says):
         composed(*override)
 
 
+def test_what_is_wrong_with_the_images_that_are_asked_about_names_their_key(composed, sets, tmp_path):
+    more = ("transfer=folder", f"transfer.root={tmp_path / 'data.none'}")
+    config = composed(*QUICK, *more, f"data.root={sets / 'pets'}", f"root={tmp_path / 'runs'}")
+    with pytest.raises(InvalidInput, match=rf"^transfer\.root={tmp_path}/data\.none: no such folder"):
+        experiment.run(config)
+    with pytest.raises(InvalidInput, match=r"^transfer\.root="):
+        prepare([[*QUICK, *more, f"data.root={sets / 'pets'}"]], Composer(), tmp_path / "runs")
+
+
 def test_a_label_fraction_that_is_too_small_is_told_of_the_images_that_are_asked_about(composed, sets, tmp_path):
     flowers = ("transfer=folder", f"transfer.root={sets / 'flowers'}")
     config = composed(*QUICK, *flowers, f"data.root={sets / 'pets'}", f"root={tmp_path}", "probe.label_fraction=0.01")
