@@ -128,7 +128,7 @@ def test_what_is_wrong_with_the_images_that_are_asked_about_names_their_key(comp
     with pytest.raises(InvalidInput, match=rf"^transfer\.root={tmp_path}/data\.none: no such folder"):
         experiment.run(config)
     with pytest.raises(InvalidInput, match=r"^transfer\.root="):
-        prepare([[*QUICK, *more, f"data.root={sets / 'pets'}"]], Composer(), tmp_path / "runs")
+        prepare([[*QUICK, *more, f"data.root={sets / 'pets'}", f"root={tmp_path}"]], Composer(), tmp_path)
 
 
 def test_a_label_fraction_that_is_too_small_is_told_of_the_images_that_are_asked_about(composed, sets, tmp_path):
