@@ -33,6 +33,7 @@ def _look(overrides: list[str]) -> int:
     from simclr.data.account import asked, passed_over, unasked
     from simclr.data.content import digest
     from simclr.experiment.checks import cache_folder
+    from simclr.foundation.files import as_file_name
 
     config = compose(overrides)
     cache = cache_folder(config)
@@ -74,7 +75,7 @@ def _look(overrides: list[str]) -> int:
     CONSOLE.print(f"cannot be used: {len(seen.damaged):,}")
     for line in seen.damaged[:NAMED]:
         CONSOLE.print(f"  {line}", markup=False)
-    place = cache / f"{found.name}-{content[:12]}.png"
+    place = cache / f"{as_file_name(found.name)}-{content[:12]}.png"
     place.parent.mkdir(parents=True, exist_ok=True)
     sheet(found, config.data.most_pixels).save(place)
     CONSOLE.print(f"pictures {place}", markup=False)

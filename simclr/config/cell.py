@@ -16,6 +16,7 @@ from simclr.config.augment import AugmentConfig
 from simclr.config.schema import LABELLED_TRAINING, Config, EncoderConfig, HeadConfig, ProbeConfig
 from simclr.config.setting import Decides, decisive, settings
 from simclr.foundation.errors import InvalidInput, suggestion
+from simclr.foundation.files import as_file_name
 from simclr.foundation.machine import resolve_precision
 
 TRAINING_VERSION = 2
@@ -260,5 +261,5 @@ def _stable(value: Any) -> Any:
 
 def _readable(config: Config, layer: str, identity: dict[str, Any]) -> str:
     data = config.data.name if config.transfer.name is None else f"{config.data.name}-to-{config.transfer.name}"
-    parts = (data, config.encoder.name, config.head.name, layer, f"s{config.seed}")
+    parts = (as_file_name(data), config.encoder.name, config.head.name, layer, f"s{config.seed}")
     return "-".join((*parts, fingerprint(identity)[:8]))

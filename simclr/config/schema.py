@@ -45,6 +45,14 @@ class DataConfig:
         1.0, WEIGHTS, Range(0, 1, "share of each class", above=True), counts=lambda data: data.train_share != 1
     )
     """Of each class of the training images, drawn once and for good; the others are not used at all."""
+    subset: str | None = setting(None, IMAGES)
+    """Of a set of the hub: which of its subsets, where there are several."""
+    revision: str | None = setting(None, IMAGES)
+    """Of a set of the hub: a commit, branch or tag; null: the newest when it is first asked for, and that one on."""
+    image_column: str | None = setting(None, IMAGES)
+    """Of a set of the hub: the column of images; null: the one that is typed so."""
+    label_column: str | None = setting(None, IMAGES)
+    """Of a set of the hub: the column of labels; null: the one that is typed or called so."""
     unlabeled: float = setting(1.0, IMAGES, Range(0, 1, "share"))
     """Of the images without labels, how many pretraining sees beside the training images; drawn once and for good."""
     cache_gib: float = setting(1.0, NOTHING, Range(0, unit="GiB"))
@@ -85,20 +93,20 @@ class TransferConfig:
     test_share: float | None = setting(None, IMAGES, Range(0, 0.9, "share of each class", above=True))
     """As `data.test_share`."""
 
+    subset: str | None = setting(None, IMAGES)
+    """As `data.subset`."""
+    revision: str | None = setting(None, IMAGES)
+    """As `data.revision`."""
+    image_column: str | None = setting(None, IMAGES)
+    """As `data.image_column`."""
+    label_column: str | None = setting(None, IMAGES)
+    """As `data.label_column`."""
+
     def data(self, kept: DataConfig) -> DataConfig:
         """The images, kept in the same way as others."""
         assert self.name is not None
-        return DataConfig(
-            name=self.name,
-            root=self.root,
-            image_size=self.image_size,
-            class_pattern=self.class_pattern,
-            labels=self.labels,
-            test_share=self.test_share,
-            unlabeled=0.0,
-            cache_gib=kept.cache_gib,
-            megapixels=kept.megapixels,
-        )
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return DataConfig(**own, unlabeled=0.0, cache_gib=kept.cache_gib, megapixels=kept.megapixels)
 
 
 @dataclass

@@ -57,6 +57,17 @@ class OneOf:
         return ", ".join(self.names)
 
 
+@dataclass(frozen=True)
+class OneOfOrHub(OneOf):
+    """One of a few names, or ``OWNER/NAME``."""
+
+    def __contains__(self, value: str) -> bool:
+        return value in self.names or "/" in value
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, or OWNER/NAME of the Hugging Face hub"
+
+
 def setting(
     default: Any,
     decides: Decides,
@@ -77,6 +88,8 @@ def setting(
 def options(group: str) -> OneOf | None:
     """The options of a configuration group, which are its files; None where this is installed without them."""
     names = sorted(file.stem for file in (Path(__file__).parents[2] / "conf" / group).glob("*.yaml"))
+    if names and "hub" in names:
+        return OneOfOrHub(tuple(name for name in names if name != "hub"))
     return OneOf(tuple(names)) if names else None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.config import DataConfig
-from simclr.data import digits
+from simclr.data import digits, hub
 from simclr.data.account import account, asked, passed_over
 from simclr.data.arrays import decoded, place_of
 from simclr.data.content import Content, content_of, digest, file_hashes, there_twice
@@ -29,6 +29,7 @@ from simclr.foundation.errors import InvalidInput, RunFailed
 
 LOG = logging.getLogger(__name__)
 SOME = 5000
+"""Images without a label, at most, that a representation is described on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,7 @@ class Images:
         unlabeled: images without a label, which pretraining sees beside the training images.
         ignored: foreign files that were passed over.
         test_also_in_train: test images whose very file is a training image too.
+        revision: the commit that they were taken at, of a set of the hub.
         streamed: where they are, of images that are decoded as they are used.
     """
 
@@ -98,6 +100,7 @@ class Images:
     unlabeled: AnySplit
     ignored: int = 0
     test_also_in_train: int = 0
+    revision: str | None = None
     streamed: Streamed | None = None
 
     @property
@@ -111,19 +114,15 @@ class Images:
         return _together(self.train, self.unlabeled)
 
     @cached_property
-    def asked(self) -> AnySplit:
-        """What a representation is described on: the test images; without any labels, some that it was trained on."""
-        return self.test if self.classes else self.some
+    def described(self) -> tuple[AnySplit, AnySplit]:
+        """The images that a representation is described on: the training images, and the test images beside them.
 
-    @cached_property
-    def known(self) -> AnySplit:
-        """What it is described beside: the training images; without any labels, some that it was trained on."""
-        return self.train if self.classes else self.some
-
-    @cached_property
-    def some(self) -> AnySplit:
-        """Images without a label, :data:`SOME` at most, drawn once and for good."""
-        return part_of(self.unlabeled, np.sort(order_for_good(len(self.unlabeled), SOME)[:SOME]))
+        Without any labels, twice the same images of those that it was trained on: :data:`SOME` at most, drawn for good.
+        """
+        if self.classes:
+            return self.train, self.test
+        some = part_of(self.unlabeled, np.sort(order_for_good(len(self.unlabeled), SOME)[:SOME]))
+        return some, some
 
     @property
     def counts(self) -> dict[str, list[int]]:
@@ -168,13 +167,16 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
     if published is not None and (found.needs_download or found.root == published.cached(cache)):
         obtain(published, cache, report, local_archive(config))
         found = catalogue(config, cache)
+    if hub.is_hub(config.name) and hub.renewed(config, cache, found, report) is not found:
+        found = catalogue(config, cache)
     if found.ignored:
         report(f"{found.root}: passed over, as they are no images: {passed_over(found)}")
     # A hundred thousand files are looked at once, for all questions.
     hashes = file_hashes(found.whole or found, cache)
     files = content_of(found, hashes)
     twice, of_two_classes = there_twice(found, hashes)
-    content = files if config.name == "folder" else content_expected(found, cache)
+    own = config.name == "folder" or hub.is_hub(config.name)
+    content = files if own else content_expected(found, cache)
     if not place_of(cache, content.labelled, config.image_size).exists():
         for line in account(found):
             report(line)
@@ -190,9 +192,10 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
         limit = f"data.cache_gib={config.cache_gib:g}"
         report(f"{found.root}: images are decoded as they are used: {decoded_gib:.2g} GiB of pixels exceed {limit}")
         streamed = Streamed(found, files, cache)
-        return Images(found.classes, content, *_streamed(found, config), found.ignored, twice, streamed)
+        splits, revision = _streamed(found, config), found.revision
+        return Images(found.classes, content, *splits, found.ignored, twice, revision, streamed)
     splits = _decoded(found, content, config, cache, Streamed(found, files, cache).unchanged, report)
-    return Images(found.classes, content, *splits, found.ignored, twice)
+    return Images(found.classes, content, *splits, found.ignored, twice, found.revision)
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class Catalogue:
         class_pattern: what told the classes of file names; None for the usual one.
         test_share: of each class, what was drawn for the test part; None where there is one.
         labels: a hash of the table that tells the classes; None where names do.
+        revision: the commit that it was taken at, of a set of the hub.
         archive: the SHA-256 of the archive that it came in; None where that is not what it is known by.
         root: absolute folder that the paths are relative to; None where there is none.
         needs_download: the images are not on this machine yet; counts and labels are known all the same.
@@ -77,6 +78,7 @@ class Catalogue:
     test_share: float | None = None
     labels: str | None = None
     archive: str | None = None
+    revision: str | None = None
     root: Path | None = None
     needs_download: bool = False
     validation: float = 0.0

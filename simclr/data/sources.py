@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from simclr.config import DataConfig
-from simclr.data import digits, imagenet5
+from simclr.data import digits, hub, imagenet5
 from simclr.data.listing import LAYOUT, list_folder
 from simclr.data.packed import PACKED
 from simclr.data.partition import order_for_good
@@ -17,11 +18,14 @@ from simclr.data.table import list_table
 from simclr.data.validation import taken
 from simclr.foundation.errors import InvalidInput
 
+LOG = logging.getLogger(__name__)
 UNLABELED_SEED = 100_000
 
 
 def catalogue(config: DataConfig, cache: Path) -> Catalogue:
     """What the configured data are, found by listing only; ``data.validation`` and ``data.train_share`` of them.
+
+    A set of the hub, of which only its server knows what it holds, is downloaded where it has not been.
 
     Raises:
         InvalidInput: in one line, the folder, class or file that is missing or wrong.
@@ -52,14 +56,15 @@ def whole_catalogue(config: DataConfig, cache: Path) -> Catalogue:
     Raises:
         InvalidInput: in one line, the folder, class or file that is missing or wrong.
     """
+    if hub.is_hub(config.name):
+        _check_keys(config, ("class_pattern", "labels"), "folder")
+        return hub.catalogue(config, cache, LOG.info)
     known = ("digits", "imagenet5", *PACKED, "folder")
     if config.name not in known:
         raise InvalidInput(f"data.name={config.name}: valid is {', '.join(known)}")
-    for key in ("class_pattern", "labels", "test_share"):
-        if config.name != "folder" and getattr(config, key) is not None:
-            raise InvalidInput(
-                f"data.{key}={getattr(config, key)}: says nothing of data={config.name}; it is for folder"
-            )
+    _check_keys(config, ("subset", "revision", "image_column", "label_column"), "hub")
+    if config.name != "folder":
+        _check_keys(config, ("class_pattern", "labels", "test_share"), "folder")
     if config.name == "digits":
         return digits.catalogue()
     root = Path(config.root).expanduser() if config.root else None
@@ -67,6 +72,14 @@ def whole_catalogue(config: DataConfig, cache: Path) -> Catalogue:
         PACKED[config.name].local(root)
         return PACKED[config.name].catalogue(cache)
     return _imagenet5(root, cache) if config.name == "imagenet5" else _folder(config, root)
+
+
+def _check_keys(config: DataConfig, keys: tuple[str, ...], option: str) -> None:
+    for key in keys:
+        if getattr(config, key) is not None:
+            raise InvalidInput(
+                f"data.{key}={getattr(config, key)}: says nothing of data={config.name}; it is for {option}"
+            )
 
 
 def _imagenet5(root: Path | None, cache: Path) -> Catalogue:
@@ -119,6 +132,8 @@ def reference(config: DataConfig) -> str:
         return f"https://github.com/thunderInfy/{imagenet5.FOLDER}/tree/{imagenet5.COMMIT}"
     if config.name in PACKED:
         return PACKED[config.name].url
+    if hub.is_hub(config.name):
+        return hub.reference(config)
     return Path(config.root or ".").expanduser().absolute().as_uri()
 
 

@@ -231,22 +231,24 @@ def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim:
     network = store.network(pretraining)
     look = features.Eye(representations(network, layers), view)
 
+    train, test = images.described
+
     def seen() -> dict[str, Any]:
         return {
             f"{part}/{layer}": found
-            for part, split in (("train", images.known), ("test", images.asked))
+            for part, split in (("train", train), ("test", test))
             for layer, found in look(split).items()
         }
 
     networks = {"trained": seen()}
     size = int(config.pretrain.sizes[-1][0])
-    pairs = features.view_pairs(network, layers, images.asked, config.augment, size, config.seed)
+    pairs = features.view_pairs(network, layers, test, config.augment, size, config.seed)
     # The same network with its first weights: what was compiled for it once serves both.
-    channels = images.pretraining.channels
+    channels = train.channels
     untrained = build_network(config.encoder, config.head, channels, config.pretrain.side, config.seed)
     assign_by_name(network, variables_by_name(untrained))
     networks["untrained"] = seen()
-    networks["views"] = {"pairs": features.example_views(images.known, config.augment, size, config.seed)}
+    networks["views"] = {"pairs": features.example_views(train, config.augment, size, config.seed)}
     claim.check()
     images.check()
     return store.publish_features(

@@ -114,6 +114,7 @@ def _account(images: Images) -> dict[str, Any]:
         "classes": images.counts,
         "test_also_in_train": images.test_also_in_train,
         "ignored": images.ignored,
+        "revision": images.revision,
     }
 
 
@@ -187,13 +188,14 @@ def _measure(
     found = pretrained.obtain(cell, images, session, meanwhile, asked=asked)
     assert found is not None  # it waits
     pretraining, features, reused = found
+    _, described = asked.described
     material = Material(
         store.history(pretraining.folder),
         features.of("trained", cell.layer.name)[1],
-        asked.asked.labels,
+        described.labels,
         asked.classes,
         features.example_views() / np.float32(255),
-        asked.asked.paths,
+        described.paths,
     )
     measured, predictions = measure(cell, asked, pretraining, features, session, session.report)
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,6 +45,15 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def as_file_name(text: str) -> str:
+    """A text as a part of a file's name; sets of the hub have a slash in theirs.
+
+    >>> as_file_name("uoft-cs/cifar10"), as_file_name("~/my sets/one")
+    ('uoft-cs-cifar10', 'my-sets-one')
+    """
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from simclr.foundation import machine
 from simclr.foundation.errors import one_line
-from simclr.foundation.files import MANIFEST
+from simclr.foundation.files import MANIFEST, as_file_name
 from simclr.tracking import artifacts, client, content
 from simclr.tracking.claims import Claims
 from simclr.tracking.client import Value, reason, within
@@ -140,7 +140,7 @@ class Tracker:
             reference: a URI.
             metadata: what else to say of them.
         """
-        kept = f"data-{name}"
+        kept = f"data-{as_file_name(name)}"
         self._put(kept, lambda: artifacts.of_data(kept, digest, reference, metadata or {}), [digest[:16]])
 
     def log_pretraining(

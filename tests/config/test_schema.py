@@ -13,7 +13,9 @@ from simclr.config.validation import resolve
 from simclr.foundation.errors import InvalidInput
 
 CONF = Path(__file__).parents[2] / "conf"
-OPTIONS = sorted(f"{file.parent.name}={file.stem}" for file in CONF.glob("*/*.yaml") if file.stem != "folder")
+OPTIONS = sorted(
+    f"{file.parent.name}={file.stem}" for file in CONF.glob("*/*.yaml") if file.stem not in ("folder", "hub")
+)
 
 
 def test_every_setting_says_what_it_decides():

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from simclr.data.decoding import decode, decode_all, quiet_decoders
-from simclr.data.formats import formats
+from simclr.data.formats import SUFFIXES, formats
 from simclr.foundation.errors import InvalidInput
 
 from .samples import encoded, picture
@@ -148,6 +148,20 @@ def test_of_an_animation_the_first_picture_is_taken(file: Path) -> None:
     first, second = Image.new("RGB", (9, 9), "red"), Image.new("RGB", (9, 9), "blue")
     pixels = decoded(file, encoded(first, "GIF", save_all=True, append_images=[second]))
     assert pixels[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_what_telephones_make_is_read(tmp_path: Path, kind: str) -> None:
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif", reason="an extra that is not installed").register_heif_opener()
+    if kind not in formats():
+        pytest.skip("this Pillow has no AVIF")
+    whole = Image.new("RGB", (40, 30), (200, 30, 90))
+    file = tmp_path / f"1{SUFFIXES[kind][0]}"
+    file.write_bytes(encoded(whole, kind, quality=95))
+    pixels, aspect = decode(file, 12)
+    assert aspect == pytest.approx(40 / 30)
+    assert np.abs(pixels.astype(int) - (200, 30, 90)).max() <= 6
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -157,6 +157,7 @@ def test_one_that_cannot_be_decoded_is_named(more: Tree, cache: Path) -> None:
 def test_what_they_are_described_on_is_some_of_them(alone: Tree, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simclr.data.images.SOME", 3)
     images: Images = load(alone.config(), cache)
-    assert images.known is images.asked
-    assert len(images.asked) == 3
-    assert set(images.asked.paths) < set(images.unlabeled.paths)
+    first, second = images.described
+    assert first is second
+    assert len(first) == 3
+    assert set(first.paths) < set(images.unlabeled.paths)

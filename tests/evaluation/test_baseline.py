@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from simclr.data import Images
+from simclr.data.content import Content
 from simclr.evaluation import baseline
 from simclr.evaluation.finetune import FineTuning
 
@@ -24,7 +25,7 @@ SUBSETS = [np.arange(0, 24), np.arange(24, 48)]
 
 @pytest.fixture(scope="module")
 def images(made_up_split):
-    return Images(("below", "above"), "d" * 64, made_up_split(48), made_up_split(30))
+    return Images(("below", "above"), Content("d" * 64), made_up_split(48), made_up_split(30), made_up_split(0))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from simclr.config.cell import labelled_augment
 from simclr.data import Images
+from simclr.data.content import Content
 from simclr.evaluation.finetune import FineTuning, share_of_rate, stopping_points
 from simclr.evaluation.labelled import classifier, labelled_views
 from simclr.model.network import build_network, representation, variables_by_name
@@ -34,7 +35,7 @@ SUBSET = np.arange(48)
 
 @pytest.fixture(scope="module")
 def images(made_up_split):
-    return Images(("below", "above"), "d" * 64, made_up_split(48), made_up_split(30))
+    return Images(("below", "above"), Content("d" * 64), made_up_split(48), made_up_split(30), made_up_split(0))
 
 
 @pytest.fixture
