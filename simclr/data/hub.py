@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -145,6 +146,7 @@ def _obtain(config: DataConfig, revision: str, place: Path, report: Report) -> N
 def _require() -> None:
     if find_spec("datasets") is None:
         raise InvalidInput("data=hub: needs the library datasets, pip install 'simclr[hub]'")
+    logging.getLogger("datasets").setLevel(logging.WARNING)  # on import it tells which frameworks there are
 
 
 @contextmanager
