@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from simclr.config.augment import AugmentConfig
@@ -334,19 +333,3 @@ class Config:
     def recipe(self) -> Recipe:
         """How the cell's network is made."""
         return Recipe(self.encoder, self.head, self.augment, self.optimizer, self.pretrain, self.seed)
-
-
-ConfigStore.instance().store(name="schema", node=Config)
-# The sweeper of grids. Registered here and not by the plugin, which Hydra finds beside run.py only: a notebook that
-# composes a configuration needs its name as well.
-ConfigStore.instance().store(
-    group="hydra/sweeper",
-    name="simclr",
-    node={
-        "_target_": "hydra_plugins.simclr_sweeper.SimclrSweeper",
-        "params": None,
-        "dry_run": False,
-        "file": None,
-        "run_cap": None,
-    },
-)

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from simclr.config import home
+from simclr.config import home, registration  # noqa: F401 - registers the schema
 from simclr.config.augment import AugmentConfig
 from simclr.config.schema import Config, EncoderConfig
 from simclr.config.setting import OneOf, Range, settings
