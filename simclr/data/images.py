@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -90,6 +90,7 @@ class Images:
         ignored: foreign files that were passed over.
         test_also_in_train: test images whose very file is a training image too.
         revision: the commit that they were taken at, of a set of the hub.
+        hashes: the SHA-256 of each file by its path; of images that are no files, none.
         streamed: where they are, of images that are decoded as they are used.
     """
 
@@ -101,6 +102,7 @@ class Images:
     ignored: int = 0
     test_also_in_train: int = 0
     revision: str | None = None
+    hashes: Mapping[str, str] = field(default_factory=dict)
     streamed: Streamed | None = None
 
     @property
@@ -123,6 +125,12 @@ class Images:
             return self.train, self.test
         some = part_of(self.unlabeled, np.sort(order_for_good(len(self.unlabeled), SOME)[:SOME]))
         return some, some
+
+    def seen_by(self, trained: Images) -> int:
+        """How many of its test images, to the byte, a network that was pretrained on others has seen."""
+        paths = (*trained.train.paths, *trained.unlabeled.paths)
+        seen = {trained.hashes[path] for path in paths if path in trained.hashes}
+        return sum(self.hashes[path] in seen for path in self.test.paths if path in self.hashes)
 
     @property
     def counts(self) -> dict[str, list[int]]:
@@ -193,9 +201,9 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
         report(f"{found.root}: images are decoded as they are used: {decoded_gib:.2g} GiB of pixels exceed {limit}")
         streamed = Streamed(found, files, cache)
         splits, revision = _streamed(found, config), found.revision
-        return Images(found.classes, content, *splits, found.ignored, twice, revision, streamed)
+        return Images(found.classes, content, *splits, found.ignored, twice, revision, hashes, streamed)
     splits = _decoded(found, content, config, cache, Streamed(found, files, cache).unchanged, report)
-    return Images(found.classes, content, *splits, found.ignored, twice, found.revision)
+    return Images(found.classes, content, *splits, found.ignored, twice, found.revision, hashes)
 
 
 @dataclass(frozen=True)
@@ -227,12 +235,20 @@ def _decoded(
     labelled = {"train": found.train, "test": found.test} if found.classes else {}
     apart = {"unlabeled": found.unlabeled} if found.unlabeled else {}
     splits: dict[str, AnySplit] = {}
+    failures = []
     for parts, stands_for in ((labelled, content.labelled), (apart, content.unlabeled or content.labelled)):
-        if parts:
-            place = place_of(cache, stands_for, config.image_size)
+        if not parts:
+            continue
+        place = place_of(cache, stands_for, config.image_size)
+        try:
             arrays = decoded(found.root, parts, place, config.image_size, unchanged, report, config.most_pixels)
-            for name, split in parts.items():
-                splits[name] = ImageSplit(arrays[name][0], split.labels, arrays[name][1], split.paths)
+        except InvalidInput as failure:
+            failures.append(str(failure))
+            continue
+        for name, split in parts.items():
+            splits[name] = ImageSplit(arrays[name][0], split.labels, arrays[name][1], split.paths)
+    if failures:
+        raise InvalidInput("; ".join(failures))
     none = _none(config.image_size, 3)
     return splits.get("train", none), splits.get("test", none), splits.get("unlabeled", none)
 

@@ -83,8 +83,14 @@ def run(
         "name": cell.name,
         "started": started,
         "data": {**_account(images), "validation": config.data.validation},
-        "transfer": _account(asked) if asked else None,
+        "transfer": {**_account(asked), "test_also_pretrained_on": asked.seen_by(images)} if asked else None,
     }
+    if asked and (seen := record["transfer"]["test_also_pretrained_on"]):
+        log.info(
+            "%d of the %d test images are pretrained on as well: accuracies say more than is true",
+            seen,
+            len(asked.test),
+        )
     try:
         place = result.folder(config.root, cell.name) / PROGRESS
         with Presence(place, pretraining=cell.key, data=cell.digest) as presence:

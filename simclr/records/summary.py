@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -55,8 +56,12 @@ def _print_unprobed(record: dict[str, Any], layer: str, console: Console) -> Non
         if value is not None:
             table.add_row(name.replace("_", " "), f"{value:.3f}")
     console.print(table)
-    console.print(f"python -m simclr.store export {key} DIR    the network for Keras and TensorFlow", markup=False)
-    console.print(f"python -m simclr.store embed {key} FOLDER --out features.parquet    its features", markup=False)
+    root = Path(record["path"]).parents[2]
+    where = "" if str(root) == "runs" else f" --root {root}"
+    console.print(
+        f"python -m simclr.store export {key} DIR{where}    the network for Keras and TensorFlow", markup=False
+    )
+    console.print(f"python -m simclr.store embed {key} FOLDER --out features.npz{where}    its features", markup=False)
     _print_times(record, console)
 
 

@@ -40,9 +40,14 @@ def reported(group: Group) -> str:
     return f"{STUDY.accuracy[group.layer]:.3f} ({REPOSITORY.accuracy[group.layer]:.3f})"
 
 
+def same_images(group: Group) -> bool:
+    """Whether a group's networks were pretrained on the documents' images and asked about them."""
+    return group.data == DATA and not group.first.get("cell.transfer")
+
+
 def footnote(groups: tuple[Group, ...]) -> str:
     """How the documents' protocol differs from that of these groups."""
     own = any(group.probe == "documents" for group in groups)
     habit = " Cells with probe=documents repeat that habit: they too are stopped on the test set." if own else ""
-    other = OTHER_IMAGES if any(group.data != DATA for group in groups) else ""
+    other = OTHER_IMAGES if not all(map(same_images, groups)) else ""
     return FOOTNOTE + habit + other

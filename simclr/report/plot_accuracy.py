@@ -71,7 +71,7 @@ def _facet(axes: Axes, standings: list[Standing], theme: Theme) -> None:
         shift = (number - (len(heads) - 1) / 2) * 0.09
         where = [places[each.group.layer] + shift for each in own]
         _line(axes, where, [each.accuracy for each in own], head, theme)
-    if standings[0].group.data == documents.DATA and documents.HEAD in heads:
+    if documents.same_images(standings[0].group) and documents.HEAD in heads:
         for source in documents.SOURCES:
             marks = [(places[layer], value) for layer, value in source.accuracy.items() if layer in places]
             if marks:
@@ -150,7 +150,7 @@ def _legend(figure: Figure, scene: Scene, theme: Theme) -> None:
     for name, words in EXTRA_BASELINES.items():
         if _extra(list(shown), name):
             entries.append(Line2D([], [], color=theme.ink, linewidth=1.2, linestyle=_dashes(name), label=words))
-    if shown[0].group.data == documents.DATA and documents.HEAD in heads:
+    if documents.same_images(shown[0].group) and documents.HEAD in heads:
         for source in documents.SOURCES:
             mark = Line2D([], [], color=theme.ink, marker=source.marker, linestyle="", label=source.name)
             entries.append(mark)

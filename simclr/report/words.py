@@ -174,7 +174,7 @@ def _documents(panel: Panel, best: Standing) -> Iterator[str]:
     verdict = "the same order as" if found == theirs else "not the order of"
     shown_here = " > ".join(f"{layer} {here[layer].accuracy.mean:.3f}" for layer in found)
     shown_there = " > ".join(f"{layer} {documents.STUDY.accuracy[layer]:.3f}" for layer in theirs)
-    images = "" if best.group.data == documents.DATA else ", on other images"
+    images = "" if documents.same_images(best.group) else ", on other images"
     theirs_in_words = f"{shown_there}, one seed, no intervals{images}"
     yield f"With two ReLU layers, by their means: {shown_here}; {verdict} the documents ({theirs_in_words})."
 

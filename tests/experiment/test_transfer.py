@@ -100,6 +100,16 @@ def test_it_can_be_a_grids_axis(sets, tmp_path):
     assert len(plan.cells) == 2
 
 
+def test_test_images_that_were_pretrained_on_are_counted(composed, asked, sets, tmp_path):
+    assert asked[0]["transferred"]["transfer"]["test_also_pretrained_on"] == 0
+    photographs(tmp_path / "any", 12, 5000)
+    for number, file in enumerate(sorted((sets / "flowers" / "test").rglob("*.png"))[:5]):
+        (tmp_path / "any" / f"again{number}.png").write_bytes(file.read_bytes())
+    flowers = ("transfer=folder", f"transfer.root={sets / 'flowers'}", "transfer.image_size=16")
+    record = experiment.run(composed(*QUICK, *flowers, f"data.root={tmp_path / 'any'}", f"root={tmp_path / 'runs'}"))
+    assert record["transfer"]["test_also_pretrained_on"] == 5
+
+
 def test_images_without_labels_can_be_pretrained_on(composed, sets, tmp_path):
     photographs(tmp_path / "any", 16, 5000)
     flowers = ("transfer=folder", f"transfer.root={sets / 'flowers'}", "transfer.image_size=16")

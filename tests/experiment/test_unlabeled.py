@@ -91,7 +91,7 @@ def test_a_folder_of_images_alone_is_pretrained_on_and_described(composed, alone
     print_summary(record)
     said = capsys.readouterr().out
     assert "effective rank" in said
-    assert f"python -m simclr.store export {kept['pretraining']['key']}" in said
+    assert f"python -m simclr.store export {kept['pretraining']['key']} DIR --root {tmp_path}" in said
     [left] = write(tmp_path).findings.left_out
     assert (left.state, left.name) == ("unprobed", kept["name"])
     assert "effective rank" in left.reason
