@@ -34,6 +34,13 @@ def test_a_scatter_is_the_same_each_time(classes: int) -> None:
     assert (first == second).all()
 
 
+def test_a_scatter_of_images_without_labels_has_no_classes() -> None:
+    features = np.random.default_rng(0).normal(size=(24, 5))
+    picture = pictures.scatter(features, np.full(24, -1), (), seed=0)
+    assert picture.shape[-1] == 3
+    assert picture.std() > 0
+
+
 def test_a_grid_has_both_views_of_each_pair_side_by_side() -> None:
     views = np.zeros((3, 2, 8, 8, 1), np.float32)
     views[:, 1] = 0.5
