@@ -11,7 +11,8 @@ import numpy as np
 from simclr.evaluation import representation
 from simclr.evaluation.baseline import pixel_baseline, supervised_baseline
 from simclr.evaluation.judgement import Evaluation, judged
-from simclr.evaluation.probe import WeightedNeighbours, build_probe, evaluate, label_subsets
+from simclr.evaluation.neighbours import WeightedNeighbours
+from simclr.evaluation.probe import build_probe, evaluate, label_subsets
 
 if TYPE_CHECKING:
     from simclr.config.cell import Cell

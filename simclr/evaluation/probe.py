@@ -8,15 +8,15 @@ design: it stops on the test loss, as the documents did.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from simclr.config import ProbeConfig
-from simclr.data.labels import Labels, Positions, draws_with_replacement, stratified_folds, stratified_subsets
+from simclr.data.labels import Labels, Positions, draws_with_replacement, stratified_subsets
 from simclr.evaluation.judgement import Evaluation, Features, Fitted, judged
 from simclr.evaluation.linear import LogisticRegression
+from simclr.evaluation.neighbours import WeightedNeighbours
 
 
 class Probe(Protocol):
@@ -70,42 +70,6 @@ def build_probe(config: ProbeConfig) -> Probe:
     return LogisticRegression(tuple(config.strengths))
 
 
-@dataclass(frozen=True)
-class WeightedNeighbours:
-    """Votes of the nearest images by cosine similarity s, each with weight exp(s / 0.07) (arXiv 1805.01978, sec. 3.4).
-
-    The number of neighbours is chosen by cross-validation inside the labelled subset.
-    """
-
-    neighbours: tuple[int, ...]
-    temperature: float = 0.07
-
-    def __call__(
-        self, features: Features, labels: Labels, test_features: Features, test_labels: Labels, seed: int
-    ) -> Fitted:
-        number, validation_accuracy = self.neighbours[0], None
-        if folds := stratified_folds(labels, seed):
-            hits = np.zeros(len(self.neighbours))
-            for inside, outside in folds:
-                for position, candidate in enumerate(self.neighbours):
-                    found = self.classify(features[inside], labels[inside], features[outside], candidate)
-                    hits[position] += (found == labels[outside]).sum()
-            best = int(hits.argmax())
-            number, validation_accuracy = self.neighbours[best], float(hits[best] / len(labels))
-        train = self.classify(features, labels, features, number)
-        return Fitted(train, self.classify(features, labels, test_features, number), validation_accuracy)
-
-    def classify(self, bank: Features, labels: Labels, queries: Features, number: int) -> Labels:
-        """The class (m,) that the ``number`` nearest of the bank (n, D) give to each query (m, D)."""
-        number = min(number, len(bank))
-        similarity = _unit(queries) @ _unit(bank).T
-        nearest = np.argpartition(-similarity, number - 1, axis=1)[:, :number]
-        weights = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1) / self.temperature)
-        votes = np.zeros((len(queries), int(labels.max()) + 1))
-        np.add.at(votes, (np.arange(len(queries))[:, None], labels[nearest]), weights)
-        return votes.argmax(axis=1)
-
-
 def documents_probe(
     features: Features, labels: Labels, test_features: Features, test_labels: Labels, seed: int
 ) -> Fitted:
@@ -135,7 +99,3 @@ def documents_probe(
         train, test = (model.predict(each, verbose=0).argmax(axis=1) for each in (features, test_features))
     best = int(np.argmin(history["val_loss"]))
     return Fitted(train, test, float(history["val_accuracy"][best]))
-
-
-def _unit(features: Features) -> Features:
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

@@ -7,6 +7,11 @@ from numpy.typing import NDArray
 
 Features = NDArray[np.float32]
 
+NUMBERS = 1 << 23
+"""Similarities that are in memory at a time, 64 MB of them."""
+MANY = 5000
+"""Images; of more, a decomposition of all their features takes longer than one of their products."""
+
 
 def alignment(first: Features, second: Features) -> float:
     """Mean squared distance between the unit features of two views of the same image, from 0 (invariant) to 4.
@@ -22,9 +27,12 @@ def uniformity(features: Features) -> float:
     Wang and Isola 2020, arXiv 2005.10242, equation 5; 0 where all are the same, about -4 on a large sphere.
     """
     unit = _unit(features)
-    similarity = unit @ unit.T
-    pairs = np.triu_indices(len(unit), 1)
-    return float(np.log(np.mean(np.exp(-4 * (1 - similarity[pairs])))))
+    total, at_once = 0.0, max(1, NUMBERS // len(unit))
+    for start in range(0, len(unit), at_once):
+        some = unit[start : start + at_once]
+        closeness = np.exp(-4 * (1 - some @ unit[start:].T))
+        total += float(np.triu(closeness, 1).sum())
+    return float(np.log(total / (len(unit) * (len(unit) - 1) / 2)))
 
 
 def effective_rank(features: Features) -> float:
@@ -32,9 +40,21 @@ def effective_rank(features: Features) -> float:
 
     Roy and Vetterli 2007, "The effective rank"; RankMe, arXiv 2210.02885.
     """
-    values = np.linalg.svd(features - features.mean(axis=0), compute_uv=False)
+    values = _singular_values(features)
     shares = values / max(values.sum(), 1e-12)
     return float(np.exp(-np.sum(shares * np.log(np.maximum(shares, 1e-12)))))
+
+
+def _singular_values(features: Features) -> NDArray[np.float64]:
+    """Of the centred features; of many images those of their D x D products, which are added up a few at a time."""
+    mean = features.mean(axis=0, dtype=float)
+    if len(features) <= MANY:
+        return np.asarray(np.linalg.svd(features - mean, compute_uv=False), float)
+    products = np.zeros((features.shape[1],) * 2)
+    for start in range(0, len(features), MANY):
+        some = features[start : start + MANY] - mean
+        products += some.T @ some
+    return np.sqrt(np.maximum(np.linalg.eigvalsh(products), 0))
 
 
 def _unit(features: Features) -> NDArray[np.float64]:

@@ -8,7 +8,8 @@ import pytest
 from simclr.config import ProbeConfig
 from simclr.data.labels import stratified_subsets
 from simclr.evaluation.linear import LogisticRegression
-from simclr.evaluation.probe import WeightedNeighbours, build_probe, documents_probe, evaluate, label_subsets
+from simclr.evaluation.neighbours import WeightedNeighbours
+from simclr.evaluation.probe import build_probe, documents_probe, evaluate, label_subsets
 
 PROBES = [LogisticRegression((0.01, 0.1, 1.0)), WeightedNeighbours((1, 5))]
 

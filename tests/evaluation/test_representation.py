@@ -31,3 +31,12 @@ def test_effective_rank_counts_equal_directions(rank):
 def test_effective_rank_does_not_count_the_mean():
     constant = np.full((20, 6), 5, np.float32)
     assert representation.effective_rank(constant) == pytest.approx(1, abs=0.01)
+
+
+def test_of_many_images_the_same_is_said_a_few_at_a_time(monkeypatch):
+    generator = np.random.default_rng(0)
+    features = (generator.standard_normal((301, 20)) * np.geomspace(1, 1e-3, 20) + 3).astype(np.float32)
+    whole = representation.uniformity(features), representation.effective_rank(features)
+    monkeypatch.setattr(representation, "NUMBERS", 301 * 7)
+    monkeypatch.setattr(representation, "MANY", 50)
+    assert (representation.uniformity(features), representation.effective_rank(features)) == pytest.approx(whole)
