@@ -26,7 +26,7 @@ from simclr.config.cell import fingerprint, head_layers, labelled_augment, probe
 from simclr.data import AnySplit, Images
 from simclr.data.labels import Positions
 from simclr.evaluation.judgement import Evaluation, Fitted, judged
-from simclr.evaluation.linear import LogisticRegression
+from simclr.evaluation.linear import LogisticRegression, of_many
 from simclr.evaluation.probe import evaluate
 from simclr.foundation.files import Damaged, seal, sealed, set_aside, write_whole
 from simclr.foundation.machine import resolve_precision
@@ -67,6 +67,8 @@ def pixel_baseline(
         return evaluate(LogisticRegression(strengths), train, test, chosen, seed)
 
     identity = {"baseline": "pixels", **_protocol(images, subsets, seed), "strengths": strengths}
+    if of_many(subsets):
+        identity["solver"] = "a few images at a time"
     return _once(root, "the raw-pixel baseline", identity, measure, report)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.data.labels import Labels, stratified_folds
+from simclr.data.labels import Labels, Positions, stratified_folds
 from simclr.evaluation.judgement import Features, Fitted
+
+FEW = 5000
+"""Images; a probe of more looks at a few of them at a time, and holds a tenth out in place of five folds."""
+TENTH = 10
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,39 @@ class LogisticRegression:
     def __call__(
         self, features: Features, labels: Labels, test_features: Features, test_labels: Labels, seed: int
     ) -> Fitted:
+        if len(features) > FEW:
+            return self._of_many(features, labels, test_features, seed)
         standard, test_standard = _standardise(features, test_features)
         rotated, test_rotated = _row_space(standard, test_standard)
         strength, validation_accuracy = self._choose(rotated, labels, seed)
         model = _regression(strength).fit(rotated, labels)
         return Fitted(model.predict(rotated), model.predict(test_rotated), validation_accuracy)
+
+    def _of_many(self, features: Features, labels: Labels, test_features: Features, seed: int) -> Fitted:
+        """The same of so many images that they are looked at a few at a time; a tenth of them chooses the strength."""
+        from simclr.training.runtime import start_tensorflow
+
+        start_tensorflow(None)
+        from simclr.evaluation.softmax import Softmax, logits, standard_of
+
+        classes, true = np.unique(labels, return_inverse=True)
+        standard = standard_of(features)
+        softmax = Softmax(features, true, len(classes), standard)
+        inside, outside = stratified_folds(true, seed, most=TENTH)[0]
+        best, least, accuracy = min(self.strengths), float("inf"), None
+        weights = chosen = None
+        for strength in sorted(self.strengths):
+            weights = softmax.fit(strength, weights, inside)
+            held_out = softmax.logits(weights, outside)
+            loss = _loss_at_best_sharpness(held_out, true[outside])
+            if loss > least:
+                break
+            best, least, chosen = strength, loss, weights
+            accuracy = float(np.mean(held_out.argmax(axis=1) == true[outside]))
+        final = softmax.fit(best, chosen)
+        given = (logits(each, final, standard, len(classes)).argmax(axis=1) for each in (features, test_features))
+        train, test = (classes[each] for each in given)
+        return Fitted(train, test, accuracy)
 
     def _choose(self, features: NDArray[Any], labels: Labels, seed: int) -> tuple[float, float | None]:
         """The strength with the least held-out loss, and its accuracy there; the first where none can be held out.
@@ -56,15 +89,23 @@ class LogisticRegression:
         return best, accuracy_of_best
 
 
+def of_many(subsets: Sequence[Positions]) -> bool:
+    """Whether a probe of one of these label subsets looks at a few images at a time, which needs TensorFlow."""
+    return max(map(len, subsets)) > FEW
+
+
 def loss_at_best_sharpness(chances: NDArray[Any], labels: Labels) -> float:
     """The log loss of chances (n, C) after the one power of them, 1/10 to 10, with which it is least.
 
     This is temperature scaling (Guo et al. 2017, arXiv 1706.04599): no chance overtakes another.
     """
+    return _loss_at_best_sharpness(np.log(np.maximum(chances, 1e-12)), labels)
+
+
+def _loss_at_best_sharpness(logits: NDArray[Any], labels: Labels) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    logits = np.log(np.maximum(chances, 1e-12))
     rows = np.arange(len(labels))
 
     def loss(exponent: float) -> float:

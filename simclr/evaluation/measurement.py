@@ -11,6 +11,7 @@ import numpy as np
 from simclr.evaluation import representation
 from simclr.evaluation.baseline import pixel_baseline, supervised_baseline
 from simclr.evaluation.judgement import Evaluation, judged
+from simclr.evaluation.linear import of_many
 from simclr.evaluation.neighbours import WeightedNeighbours
 from simclr.evaluation.probe import build_probe, evaluate, label_subsets
 
@@ -54,6 +55,11 @@ def measure(
     labels, test_labels = images.train.labels, images.test.labels
     subsets = label_subsets(config.probe, labels, config.seed)
     fine_tuning = config.probe.name == "finetune"
+    if of_many(subsets):
+        from simclr.training.runtime import start_tensorflow
+
+        # As in training: another number of threads gives other last bits.
+        start_tensorflow(config.pretrain.threads, xla=config.pretrain.xla)
     # A probe's problems are small: two threads lose more than they win, all the more on a busy machine.
     with part("probes"), threadpool_limits(1):
         if fine_tuning:
