@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simclr.data.labels import Labels, Positions, stratified_folds
 from simclr.evaluation.judgement import Features, Fitted
+
+if TYPE_CHECKING:
+    from simclr.evaluation.softmax import Standard, Weights
 
 FEW = 5000
 """Images; a probe of more looks at a few of them at a time, and holds a tenth out in place of five folds."""
@@ -40,30 +43,42 @@ class LogisticRegression:
         return Fitted(model.predict(rotated), model.predict(test_rotated), validation_accuracy)
 
     def _of_many(self, features: Features, labels: Labels, test_features: Features, seed: int) -> Fitted:
-        """The same of so many images that they are looked at a few at a time; a tenth of them chooses the strength."""
+        """The same of so many images that they are looked at a few at a time."""
+        from simclr.evaluation.softmax import logits
+
+        classes, true = np.unique(labels, return_inverse=True)
+        weights, standard, accuracy = self._fit_many(features, true, len(classes), seed)
+        given = (logits(each, weights, standard, len(classes)).argmax(axis=1) for each in (features, test_features))
+        train, test = (classes[each] for each in given)
+        return Fitted(train, test, accuracy)
+
+    def _fit_many(
+        self, features: Features, labels: Labels, classes: int, seed: int
+    ) -> tuple[Weights, Standard, float | None]:
+        """Weights of many images, a tenth of which chooses the strength; what standardises; the accuracy of the tenth.
+
+        From the strongest penalty on, each fit begins at the last one, as in :meth:`_choose`.
+        """
         from simclr.training.runtime import start_tensorflow
 
         start_tensorflow(None)
-        from simclr.evaluation.softmax import Softmax, logits, standard_of
+        from simclr.evaluation.softmax import Softmax, standard_of
 
-        classes, true = np.unique(labels, return_inverse=True)
         standard = standard_of(features)
-        softmax = Softmax(features, true, len(classes), standard)
-        inside, outside = stratified_folds(true, seed, most=TENTH)[0]
+        softmax = Softmax(features, labels, classes, standard)
+        folds = stratified_folds(labels, seed, most=TENTH)
         best, least, accuracy = min(self.strengths), float("inf"), None
         weights = chosen = None
-        for strength in sorted(self.strengths):
+        for strength in sorted(self.strengths) if folds else ():
+            inside, outside = folds[0]
             weights = softmax.fit(strength, weights, inside)
             held_out = softmax.logits(weights, outside)
-            loss = _loss_at_best_sharpness(held_out, true[outside])
+            loss = _loss_at_best_sharpness(held_out, labels[outside])
             if loss > least:
                 break
             best, least, chosen = strength, loss, weights
-            accuracy = float(np.mean(held_out.argmax(axis=1) == true[outside]))
-        final = softmax.fit(best, chosen)
-        given = (logits(each, final, standard, len(classes)).argmax(axis=1) for each in (features, test_features))
-        train, test = (classes[each] for each in given)
-        return Fitted(train, test, accuracy)
+            accuracy = float(np.mean(held_out.argmax(axis=1) == labels[outside]))
+        return softmax.fit(best, chosen), standard, accuracy
 
     def _choose(self, features: NDArray[Any], labels: Labels, seed: int) -> tuple[float, float | None]:
         """The strength with the least held-out loss, and its accuracy there; the first where none can be held out.
@@ -128,6 +143,13 @@ def linear_classifier(
     features: Features, labels: Labels, classes: int, strengths: tuple[float, ...], seed: int
 ) -> LinearClassifier:
     """What ``probe=linear`` fits to features (n, D) and labels (n,), as weights; zeros for a class without one."""
+    if len(features) > FEW:
+        known, true = np.unique(labels, return_inverse=True)
+        weights, many, _ = LogisticRegression(strengths)._fit_many(features, true, len(known), seed)
+        kernel, bias = np.zeros((features.shape[1], classes)), np.zeros(classes)
+        kernel[:, known], bias[known] = weights.kernel, weights.bias
+        spread = np.divide(1, many.scale, out=np.ones_like(many.scale), where=many.scale > 0)
+        return LinearClassifier(many.mean, spread, kernel, bias)
     standard, _ = _standardise(features, features)
     rotated, _ = _row_space(standard, standard)
     strength, _ = LogisticRegression(strengths)._choose(rotated, labels, seed)

@@ -81,6 +81,21 @@ def test_memory_beyond_the_features_does_not_grow_with_them(monkeypatch):
     assert peaks[1] < 1.2 * peaks[0]
 
 
+def test_it_can_be_had_as_weights_of_features_as_they_are(monkeypatch):
+    features, labels = clusters(600, spread=1.0)
+    features = np.concatenate([features * 3 + 1, np.full((600, 1), 7, np.float32)], axis=1)
+    few = linear.linear_classifier(features, labels * 2, 6, (0.1,), 0)
+    monkeypatch.setattr(linear, "FEW", 100)
+    many = linear.linear_classifier(features, labels * 2, 6, (0.1,), 0)
+
+    def given(made: linear.LinearClassifier) -> np.ndarray:
+        standardised = (features - made.mean) / np.maximum(made.spread, 1e-7)
+        return (standardised @ made.kernel + made.bias)[:, [0, 2, 4]].argmax(axis=1)
+
+    assert (given(few) == given(many)).mean() > 0.99
+    assert (many.kernel[:, [1, 3, 5]] == 0).all()
+
+
 def test_a_probe_of_many_images_knows_what_one_of_few_does(monkeypatch):
     (train, labels), (test, test_labels) = clusters(600, spread=1.0), clusters(500, spread=1.0, seed=1)
     one, some = LogisticRegression((0.1,)), LogisticRegression((0.001, 0.1, 100.0))
