@@ -111,6 +111,11 @@ def stage_layers(encoder: EncoderConfig) -> list[Layer]:
     return [Layer(None, f"stage_{number}", width) for number, width in enumerate(encoder.widths, start=1)]
 
 
+def named_layers(encoder: EncoderConfig, head: HeadConfig) -> list[str]:
+    """The names of all layers and stages."""
+    return [layer.name for layer in (*head_layers(encoder, head), *stage_layers(encoder))]
+
+
 def probed_layer(config: Config) -> Layer:
     """The layer that ``probe.layer`` means with this head and encoder.
 

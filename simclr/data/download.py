@@ -51,17 +51,17 @@ def fetch(url: str, partial: Path, report: Report, most: int | None = None) -> b
                 total = _total_if_continued(response, have)
                 if total is not None:
                     report(f"download goes on at {have / 1e6:.1f} of {total / 1e6:.1f} MB")
-                    _receive(response, partial, have, total, report, most or BYTES_MAX)
+                    _receive(response, partial, have, total, report, most)
                     return True
                 if response.status == http.client.OK:
-                    _receive(response, partial, 0, _length(response), report, most or BYTES_MAX)
+                    _receive(response, partial, 0, _length(response), report, most)
                     return False
         partial.unlink()
     response = _open(url, 0)
     with closing(response):
         if response.status != http.client.OK:
             raise RunFailed(f"download of {url} failed: the server answered {response.status} {response.reason}")
-        _receive(response, partial, 0, _length(response), report, most or BYTES_MAX)
+        _receive(response, partial, 0, _length(response), report, most)
     return False
 
 
@@ -100,9 +100,9 @@ def _length(response: Any) -> int | None:
     return int(told) if told.isdecimal() else None
 
 
-def _receive(response: Any, partial: Path, start: int, total: int | None, report: Report, most: int) -> None:
+def _receive(response: Any, partial: Path, start: int, total: int | None, report: Report, most: int | None) -> None:
     """Write the body to ``partial`` from byte ``start`` on, and see that the file then has ``total`` bytes."""
-    size = start
+    size, most = start, most or BYTES_MAX
     with partial.open("ab" if start else "wb") as file, progress("downloading", total, "bytes", report) as advance:
         advance(start)
         for chunk in _chunks(response):

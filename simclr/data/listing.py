@@ -27,6 +27,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from simclr.data.class_names import check_unmistakable, classes_of_names
 from simclr.data.formats import suffixes
 from simclr.data.parts import Catalogue, drawn, sorted_by_path, without_labels
@@ -110,16 +112,36 @@ def list_images(root: Path) -> tuple[str, ...]:
     """
     if not root.is_dir():
         raise InvalidInput(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
-    paths = without_labels(path.removeprefix("/") for path in _walk(str(root), "", Found(), ())).paths
+    paths = without_labels(_below(root, Found())).paths
     if not paths:
         raise InvalidInput(f"{root}: no images in it; valid are files that end in {', '.join(suffixes())}")
     return paths
 
 
+def list_expected(known: Catalogue, folder: Path) -> Catalogue:
+    """The catalogue of a folder that should hold known images; the known one where it holds others, or not all."""
+    try:
+        found = list_folder(known.name, folder)
+    except InvalidInput:
+        return known
+    whole = (
+        found.classes == known.classes
+        and np.array_equal(found.train_counts, known.train_counts)
+        and np.array_equal(found.test_counts, known.test_counts)
+        and len(found.unlabeled) == len(known.unlabeled)
+    )
+    return found if whole else known
+
+
+def _below(root: Path, found: Found) -> Iterator[str]:
+    """Every image below a folder, relative to it."""
+    return (path.removeprefix("/") for path in _walk(str(root), "", found, ()))
+
+
 def _without_classes(name: str, root: Path, extra: Found) -> Catalogue:
     """The catalogue of a folder that says nothing of classes: those of ``unlabeled/``, else all that there are."""
     if not extra.paths:
-        extra.paths += (path.removeprefix("/") for path in _walk(str(root), "", extra, ()))
+        extra.paths += _below(root, extra)
     if not extra.paths:
         raise InvalidInput(f"{root}: no images in it; {LAYOUT} ({', '.join(suffixes())})")
     return Catalogue(

@@ -21,7 +21,7 @@ from PIL import Image
 
 from simclr.data.archive import extract
 from simclr.data.content import file_digest
-from simclr.data.listing import list_folder
+from simclr.data.listing import list_expected, list_folder
 from simclr.data.parts import NO_CLASS, Catalogue, Split
 from simclr.data.progress import Report, progress
 from simclr.foundation.errors import InvalidInput, RunFailed
@@ -112,17 +112,8 @@ class Packed:
             archive=self.sha256,
             needs_download=True,
         )
-        try:
-            found = list_folder(self.name, self.cached(cache))
-        except InvalidInput:
-            return known
-        whole = (
-            found.classes == order
-            and np.array_equal(found.train_counts, known.train_counts)
-            and np.array_equal(found.test_counts, known.test_counts)
-            and len(found.unlabeled) == self.unlabeled
-        )
-        return replace(found, passed_over={}, archive=self.sha256) if whole else known
+        found = list_expected(known, self.cached(cache))
+        return found if found is known else replace(found, passed_over={}, archive=self.sha256)
 
     def unpack(self, archive: Path, folder: Path, report: Report) -> None:
         """Write the archive's images below an empty folder.

@@ -10,7 +10,7 @@ import numpy as np
 
 from simclr.config import DataConfig
 from simclr.data import digits, hub, imagenet5
-from simclr.data.listing import LAYOUT, list_folder
+from simclr.data.listing import LAYOUT, list_expected, list_folder
 from simclr.data.packed import PACKED
 from simclr.data.partition import order_for_good
 from simclr.data.parts import Catalogue
@@ -88,7 +88,10 @@ def _imagenet5(root: Path | None, cache: Path) -> Catalogue:
         return imagenet5.to_download()
     if found == root:
         _check_there(root)
-    return _cached(found) if found == imagenet5.cached(cache) else list_folder("imagenet5", found)
+    if found == imagenet5.cached(cache):
+        # Where something has happened to it, the one that will be downloaded in its place.
+        return list_expected(imagenet5.to_download(), found)
+    return list_folder("imagenet5", found)
 
 
 def _folder(config: DataConfig, root: Path | None) -> Catalogue:
@@ -135,18 +138,3 @@ def reference(config: DataConfig) -> str:
     if hub.is_hub(config.name):
         return hub.reference(config)
     return Path(config.root or ".").expanduser().absolute().as_uri()
-
-
-def _cached(folder: Path) -> Catalogue:
-    """The downloaded copy, or, where something has happened to it, the one that will be downloaded in its place."""
-    known = imagenet5.to_download()
-    try:
-        found = list_folder("imagenet5", folder)
-    except InvalidInput:
-        return known
-    whole = (
-        found.classes == known.classes
-        and np.array_equal(found.train_counts, known.train_counts)
-        and np.array_equal(found.test_counts, known.test_counts)
-    )
-    return found if whole else known

@@ -14,14 +14,14 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from simclr.config.cell import head_layers, probed_view, stage_layers
+from simclr.config.cell import probed_view
 from simclr.data.decoding import decode_each, quiet_decoders
 from simclr.data.listing import list_images
 from simclr.data.progress import Report, progress
-from simclr.foundation.errors import InvalidInput, suggestion
+from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import whole_file
 from simclr.store import Pretraining, network
-from simclr.store.model import configuration
+from simclr.store.model import check_layer, configuration
 
 if TYPE_CHECKING:
     from simclr.evaluation.features import Features
@@ -57,9 +57,7 @@ def embed(
     """
     config = configuration(pretraining.folder)
     check(out)
-    names = [each.name for each in (*head_layers(config.encoder, config.head), *stage_layers(config.encoder))]
-    if layer not in names:
-        raise InvalidInput(f"--layer {layer}: this network has {', '.join(names)}.{suggestion(layer, names)}")
+    check_layer(config.encoder, config.head, layer)
     paths = list_images(folder)
 
     from simclr.evaluation.features import Eye

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +55,7 @@ class LogisticRegression:
     def _fit_many(
         self, features: Features, labels: Labels, classes: int, seed: int
     ) -> tuple[Weights, Standard, float | None]:
-        """Weights of many images, a tenth of which chooses the strength; what standardises; the accuracy of the tenth.
-
-        From the strongest penalty on, each fit begins at the last one, as in :meth:`_choose`.
-        """
+        """Weights of many images, a tenth of which chooses the strength; what standardises; the tenth's accuracy."""
         from simclr.training.runtime import start_tensorflow
 
         start_tensorflow(None)
@@ -67,40 +64,47 @@ class LogisticRegression:
         standard = standard_of(features)
         softmax = Softmax(features, labels, classes, standard)
         folds = stratified_folds(labels, seed, most=TENTH)
-        best, least, accuracy = min(self.strengths), float("inf"), None
-        weights = chosen = None
-        for strength in sorted(self.strengths) if folds else ():
+        fits: dict[float, Weights] = {}
+
+        def held_out(strength: float) -> tuple[float, float]:
             inside, outside = folds[0]
-            weights = softmax.fit(strength, weights, inside)
-            held_out = softmax.logits(weights, outside)
-            loss = _loss_at_best_sharpness(held_out, labels[outside])
-            if loss > least:
-                break
-            best, least, chosen = strength, loss, weights
-            accuracy = float(np.mean(held_out.argmax(axis=1) == labels[outside]))
-        return softmax.fit(best, chosen), standard, accuracy
+            fits[strength] = softmax.fit(strength, fits[max(fits)] if fits else None, inside)
+            given = softmax.logits(fits[strength], outside)
+            right = float(np.mean(given.argmax(axis=1) == labels[outside]))
+            return _loss_at_best_sharpness(given, labels[outside]), right
+
+        best, accuracy = self._search(held_out if folds else None)
+        return softmax.fit(best, fits.get(best)), standard, accuracy
 
     def _choose(self, features: NDArray[Any], labels: Labels, seed: int) -> tuple[float, float | None]:
-        """The strength with the least held-out loss, and its accuracy there; the first where none can be held out.
-
-        From the strongest penalty on, each fold's fit begins at its last one, and the search ends where the loss rises:
-        along this path it falls and then rises, and the fits that are left out are the slowest ones.
-        """
-        strengths = sorted(self.strengths)
+        """The strength with the least loss over five folds, and its accuracy there."""
         folds = stratified_folds(labels, seed)
-        models = [_regression(strengths[0]) for _ in folds]
+        models = [_regression(min(self.strengths)) for _ in folds]
         classes, true = np.unique(labels, return_inverse=True)
-        best, least, accuracy_of_best = strengths[0], float("inf"), None
-        for strength in strengths if folds else ():
+
+        def held_out(strength: float) -> tuple[float, float]:
             chances = np.empty((len(labels), len(classes)))
             for (inside, outside), model in zip(folds, models, strict=True):
                 model.set_params(C=strength).fit(features[inside], labels[inside])
                 chances[outside] = model.predict_proba(features[outside])
-            loss = loss_at_best_sharpness(chances, true)
+            return loss_at_best_sharpness(chances, true), float(np.mean(chances.argmax(axis=1) == true))
+
+        return self._search(held_out if folds else None)
+
+    def _search(self, held_out: Callable[[float], tuple[float, float]] | None) -> tuple[float, float | None]:
+        """The strength with the least held-out loss, and its accuracy there; the first where none can be held out.
+
+        From the strongest penalty on, each fit begins at the last one, and the search ends where the loss rises: along
+        this path it falls and then rises, and the fits that are left out are the slowest ones.
+        """
+        best, least, accuracy_of_best = min(self.strengths), float("inf"), None
+        if held_out is None:
+            return best, None
+        for strength in sorted(self.strengths):
+            loss, accuracy = held_out(strength)
             if loss > least:
                 break
-            best, least = strength, loss
-            accuracy_of_best = float(np.mean(chances.argmax(axis=1) == true))
+            best, least, accuracy_of_best = strength, loss, accuracy
         return best, accuracy_of_best
 
 

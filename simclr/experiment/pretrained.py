@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from simclr import store
-from simclr.config.cell import Cell, head_layers, pretraining_identity, probed_view, probes_centre, stage_layers
+from simclr.config.cell import Cell, named_layers, pretraining_identity, probed_view, probes_centre
 from simclr.config.validation import as_yaml
 from simclr.experiment.session import Session
 from simclr.foundation import machine
@@ -227,7 +227,7 @@ def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim:
 
     config = cell.config
     view = probed_view(config.probe, config.augment)
-    layers = [layer.name for layer in (*head_layers(config.encoder, config.head), *stage_layers(config.encoder))]
+    layers = named_layers(config.encoder, config.head)
     network = store.network(pretraining)
     look = features.Eye(representations(network, layers), view)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from simclr.config import Recipe
-from simclr.config.cell import View, head_layers, probed_view, stage_layers
-from simclr.foundation.errors import InvalidInput, suggestion
+from simclr.config.cell import View, probed_view
+from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import write_whole
 from simclr.records import result
-from simclr.store.model import configuration, network
+from simclr.store.model import check_layer, configuration, network
 from simclr.store.pretraining import Pretraining
 
 KERAS_FILE, SAVED_MODEL, ONNX_FILE, CARD = "encoder.keras", "saved_model", "encoder.onnx", "README.md"
@@ -49,9 +49,7 @@ def export(
     if onnx and (missing := [name for name in ("tf2onnx", "onnx") if find_spec(name) is None]):
         raise InvalidInput(f"--onnx: needs {' and '.join(missing)}, pip install 'simclr[onnx]'")
     config = configuration(pretraining.folder)
-    names = [each.name for each in (*head_layers(config.encoder, config.head), *stage_layers(config.encoder))]
-    if layer not in names:
-        raise InvalidInput(f"--layer {layer}: this network has {', '.join(names)}.{suggestion(layer, names)}")
+    check_layer(config.encoder, config.head, layer)
     if target.exists() and any(target.iterdir()):
         raise InvalidInput(f"{target}: is not empty; valid is a new folder")
     from simclr.model.network import representation

@@ -7,8 +7,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from simclr.config import Config
+from simclr.config import Config, EncoderConfig, HeadConfig
+from simclr.config.cell import named_layers
 from simclr.config.validation import resolve
+from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.foundation.files import Damaged
 from simclr.store.pretraining import CONFIG, Pretraining
 
@@ -24,6 +26,17 @@ def configuration(folder: Path) -> Config:
     except Exception as error:  # YAML of any kind may be in a damaged file
         raise Damaged(f"{CONFIG} cannot be read") from error
     return resolve(loaded)  # type: ignore[arg-type]
+
+
+def check_layer(encoder: EncoderConfig, head: HeadConfig, layer: str) -> None:
+    """Whether a network of these has such a layer or stage.
+
+    Raises:
+        InvalidInput: it has not.
+    """
+    names = named_layers(encoder, head)
+    if layer not in names:
+        raise InvalidInput(f"--layer {layer}: this network has {', '.join(names)}.{suggestion(layer, names)}")
 
 
 def network(pretraining: Pretraining) -> Any:

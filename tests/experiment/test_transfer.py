@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import simclr
 from simclr import experiment, store
@@ -15,16 +14,9 @@ from simclr.config.compose import Composer
 from simclr.foundation.errors import InvalidInput
 from simclr.grid.prepare import prepare
 from simclr.report.write import write
+from tests.experiment import photographs
 
-QUICK = ("data=folder", "data.image_size=16", "pretrain.epochs=1", "pretrain.batch_size=8", "encoder.widths=[8,12]",
-         "encoder.blocks=[1,1]", "probe.subsets=2", "probe.label_fraction=0.5")  # fmt: skip
-
-
-def photographs(folder: Path, count: int, first: int) -> None:
-    folder.mkdir(parents=True)
-    for number in range(first, first + count):
-        pixels = np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
+QUICK = (*photographs.QUICK, "pretrain.epochs=1")
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +24,10 @@ def sets(tmp_path_factory):
     """Two sets: of cats and dogs, and of three kinds of flowers."""
     root = tmp_path_factory.mktemp("images")
     for place, name in enumerate(("train/cat", "train/dog", "test/cat", "test/dog")):
-        photographs(root / "pets" / name, 8, 100 * place)
+        photographs.write(root / "pets" / name, 8, 100 * place)
     for place, name in enumerate(("rose", "tulip", "lily")):
         for part, count in (("train", 6), ("test", 4)):
-            photographs(root / "flowers" / part / name, count, 1000 + 100 * place + 10 * count)
+            photographs.write(root / "flowers" / part / name, count, 1000 + 100 * place + 10 * count)
     return root
 
 
@@ -102,7 +94,7 @@ def test_it_can_be_a_grids_axis(sets, tmp_path):
 
 def test_test_images_that_were_pretrained_on_are_counted(composed, asked, sets, tmp_path):
     assert asked[0]["transferred"]["transfer"]["test_also_pretrained_on"] == 0
-    photographs(tmp_path / "any", 12, 5000)
+    photographs.write(tmp_path / "any", 12, 5000)
     for number, file in enumerate(sorted((sets / "flowers" / "test").rglob("*.png"))[:5]):
         (tmp_path / "any" / f"again{number}.png").write_bytes(file.read_bytes())
     flowers = ("transfer=folder", f"transfer.root={sets / 'flowers'}", "transfer.image_size=16")
@@ -111,7 +103,7 @@ def test_test_images_that_were_pretrained_on_are_counted(composed, asked, sets, 
 
 
 def test_images_without_labels_can_be_pretrained_on(composed, sets, tmp_path):
-    photographs(tmp_path / "any", 16, 5000)
+    photographs.write(tmp_path / "any", 16, 5000)
     flowers = ("transfer=folder", f"transfer.root={sets / 'flowers'}", "transfer.image_size=16")
     record = experiment.run(composed(*QUICK, *flowers, f"data.root={tmp_path / 'any'}", f"root={tmp_path / 'runs'}"))
     assert record["status"] == "finished"

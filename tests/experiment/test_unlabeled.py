@@ -7,31 +7,22 @@ import math
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import simclr
 from simclr import experiment
 from simclr.foundation.errors import InvalidInput
 from simclr.report.write import write
+from tests.experiment import photographs
 
-QUICK = ("data=folder", "data.image_size=16", "pretrain.epochs=2", "pretrain.batch_size=8", "encoder.widths=[8,12]",
-         "encoder.blocks=[1,1]", "probe.subsets=2", "probe.label_fraction=0.5")  # fmt: skip
-
-
-def photographs(folder: Path, count: int, first: int = 0) -> None:
-    folder.mkdir(parents=True)
-    for number in range(first, first + count):
-        pixels = np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
+QUICK = (*photographs.QUICK, "pretrain.epochs=2")
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     root = tmp_path_factory.mktemp("images")
     for place, name in enumerate(("train/left", "train/right", "test/left", "test/right", "unlabeled/any")):
-        photographs(root / name, 8, 100 * place)
+        photographs.write(root / name, 8, 100 * place)
     return root
 
 
@@ -73,7 +64,7 @@ def test_the_share_is_an_axis_of_one_comparison(shares):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     root = tmp_path_factory.mktemp("alone")
-    photographs(root / "2019" / "may", 24)
+    photographs.write(root / "2019" / "may", 24)
     return root
 
 
