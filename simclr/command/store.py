@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         return added
 
-    command("list", _list, "what is there: key, what it is, size, age, and which results use it")
+    command("list", _list, "what is there: key, what it is, size, that of its features, age, which results use it")
     explaining = command(
         "explain", _explain, "which pretraining a configuration means, whether it is there, and why not", rooted=False
     )
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     embedding.add_argument("--layer", default="encoder", help="which representation (%(default)s)")
     pruning = command("prune", _prune, "what no result uses; nothing is deleted without --yes")
     pruning.add_argument("--unfinished", action="store_true", help="also what is left of interrupted pretrainings")
+    pruning.add_argument("--features", action="store_true", help="also what networks make of images: it is made again")
     pruning.add_argument("--yes", action="store_true", help="delete it")
     return parser
 
@@ -64,11 +65,12 @@ def _list(options: argparse.Namespace) -> int:
     from simclr.store.inventory import inventory, leftovers
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("key", "what", "state", "size", "age", "used by"):
+    for name in ("key", "what", "state", "size", "features", "age", "used by"):
         table.add_column(name, no_wrap=name == "key", overflow="fold")
     for item in inventory(options.root):
         users = "\n".join(item.results) or "no result"
-        table.add_row(item.key, item.what, item.state.name, _bytes(item.size), _age(item.changed), users)
+        sizes = _bytes(item.size), _bytes(item.features)
+        table.add_row(item.key, item.what, item.state.name, *sizes, _age(item.changed), users)
     if table.rows:
         (CONSOLE if CONSOLE.is_terminal else Console(width=160)).print(table)
     else:
@@ -139,7 +141,7 @@ def _prune(options: argparse.Namespace) -> int:
     from simclr.store.inventory import prunable, remove
 
     total = 0
-    for each in list(prunable(options.root, unfinished=options.unfinished)):
+    for each in list(prunable(options.root, unfinished=options.unfinished, features=options.features)):
         if options.yes and not remove(each.path):
             CONSOLE.print(f"kept {each.path}: somebody is at it now", markup=False)
             continue

@@ -239,6 +239,18 @@ def describe(config: Config, digest: str, asked: str | None = None) -> Cell:
     return Cell(config, layer, digest, identity["pretraining"], _readable(config, layer.name, identity), asked)
 
 
+def chosen(config: Config) -> Cell:
+    """The cell without a look at its images: what they are chosen by stands in place of their content.
+
+    Its key is another one than that of the cell itself, and the same as that of others which share its pretraining.
+
+    Raises:
+        ImpossibleCell: there is no such cell.
+    """
+    asked = None if config.transfer.name is None else repr(config.asked.selection)
+    return describe(config, repr(config.data.selection), asked)
+
+
 def skipped_name(config: Config, digest: str, asked: str | None = None) -> str:
     """The name under which an impossible cell is recorded."""
     return _readable(config, f"layer{config.probe.layer}", cell_identity(config, digest, asked))

@@ -289,10 +289,12 @@ class TrackingConfig:
 
 @dataclass
 class StoreConfig:
-    """Where else than below ``root`` pretrained networks are kept and looked for."""
+    """What is kept of pretrained networks, and where else than below ``root``."""
 
     remote: str = setting("none", NOTHING, OneOf(("none", "wandb")))
     """`wandb`: networks are W&B artifacts too, for machines that share no disk."""
+    features_gib: float = setting(0.1, NOTHING, Range(0, 1_000_000, "GiB"))
+    """Features of all layers are kept up to so much, trained and untrained; of more, those of the layers asked for."""
 
 
 @dataclass

@@ -72,3 +72,28 @@ def stratified_folds(labels: Labels, seed: int, most: int = 5) -> list[tuple[Pos
         return []
     splitter = StratifiedKFold(number, shuffle=True, random_state=seed)
     return list(splitter.split(np.zeros(len(labels)), labels))
+
+
+def drawn(labels: Labels, images: int, seed: int, classes: int | None = None) -> Positions:
+    """Some images of all, for a picture or a table: of each class its share.
+
+    Args:
+        labels: (N,).
+        images: at most so many.
+        seed: which ones.
+        classes: of so many classes at most, drawn too; None for all.
+
+    Returns:
+        Sorted positions into ``labels``.
+    """
+    generator = np.random.default_rng((seed, 0xD4A3))
+    places, known = np.arange(len(labels)), np.unique(labels)
+    if classes is not None and len(known) > classes:
+        places = np.flatnonzero(np.isin(labels, generator.choice(known, classes, replace=False)))
+    if len(places) <= images:
+        return places
+    places = generator.permutation(places)
+    places = places[np.argsort(labels[places], kind="stable")]
+    _, first, sizes = np.unique(labels[places], return_index=True, return_counts=True)
+    of_its_class = (np.arange(len(places)) - np.repeat(first, sizes) + 0.5) / np.repeat(sizes, sizes)
+    return np.sort(places[np.argsort(of_its_class, kind="stable")[:images]])

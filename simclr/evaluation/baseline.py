@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from simclr.config import (
     LABELLED_TRAINING,
@@ -22,15 +24,16 @@ from simclr.config import (
     Recipe,
     decisive,
 )
-from simclr.config.cell import fingerprint, head_layers, labelled_augment, probed_view
+from simclr.config.cell import Cell, fingerprint, head_layers, labelled_augment, probed_view
 from simclr.data import AnySplit, Images
 from simclr.data.labels import Positions
 from simclr.evaluation.judgement import Evaluation, Fitted, judged
 from simclr.evaluation.linear import LogisticRegression, of_many
-from simclr.evaluation.probe import evaluate
+from simclr.evaluation.probe import build_probe, evaluate
+from simclr.evaluation.rows import gathered
 from simclr.foundation.files import Damaged, seal, sealed, set_aside, write_whole
 from simclr.foundation.machine import resolve_precision
-from simclr.store import Claim, Place, obtain
+from simclr.store import Claim, Features, Place, obtain
 from simclr.store.claim import Report
 from simclr.store.pretraining import load_arrays, save_arrays
 
@@ -38,6 +41,9 @@ PIXELS_SIDE = 32
 CHUNK = 256
 VERSION = 2
 """Counts changes in what the baselines mean: under another number they are measured again."""
+
+Part = Callable[[str], AbstractContextManager[None]]
+"""A block that does this part of the work (``probes`` or ``baselines``), for whoever keeps the time."""
 
 CAME_LATER = ("crop_fit", "blur_draw")
 """Settings of views that are younger than the first baselines."""
@@ -60,9 +66,9 @@ def pixel_baseline(
 
     def measure(_: Path, __: Claim) -> Evaluation:
         # Of a large set most images are in no subset, and need not be looked at.
-        labelled = np.unique(np.concatenate(subsets))
-        train = (pixel_features(images.train, labelled), images.train.labels[labelled])
-        test = (pixel_features(images.test), images.test.labels)
+        labelled, room = np.unique(np.concatenate(subsets)), Path(root) / "baselines"
+        train = (pixel_features(images.train, room, labelled), images.train.labels[labelled])
+        test = (pixel_features(images.test, room), images.test.labels)
         chosen = [np.searchsorted(labelled, subset) for subset in subsets]
         return evaluate(LogisticRegression(strengths), train, test, chosen, seed)
 
@@ -70,6 +76,50 @@ def pixel_baseline(
     if of_many(subsets):
         identity["solver"] = "a few images at a time"
     return _once(root, "the raw-pixel baseline", identity, measure, report)
+
+
+def untrained_baseline(
+    cell: Cell,
+    images: Images,
+    features: Callable[[], Features],
+    subsets: Sequence[Positions],
+    report: Report,
+    part: Part,
+) -> Evaluation:
+    """The cell's probe on its network before the first step, measured once for all cells that begin with it.
+
+    Those are the cells with this data, label protocol, probe, encoder, head up to the layer, and view, whatever they
+    are trained with.
+
+    Args:
+        cell: what is asked.
+        images: the data.
+        features: gives what that network makes of them, and makes it if need be.
+        subsets: positions of the labelled images, one array per draw.
+        report: takes what there is to say.
+        part: keeps the time.
+    """
+    config = cell.config
+
+    def measure(_: Path, __: Claim) -> Evaluation:
+        found = features()
+        train, test = (found.train, images.train.labels), (found.test, images.test.labels)
+        with part("probes"), threadpool_limits(1):
+            return evaluate(build_probe(config.probe), train, test, subsets, config.seed)
+
+    identity = {
+        "baseline": "untrained",
+        **_protocol(images, subsets, config.seed),
+        "network": _network(config.encoder, config.head, cell.layer.name),
+        "encoder": asdict(config.encoder),
+        "side": config.pretrain.side,
+        "channels": images.train.channels,
+        "view": str(probed_view(config.probe, config.augment)),
+        "probe": config.probe.name,
+        "strengths": list(config.probe.strengths),
+        "neighbours": list(config.probe.neighbours),
+    }
+    return _once(config.root, f"the untrained network's {cell.layer.name}", identity, measure, report)
 
 
 def supervised_baseline(
@@ -109,7 +159,7 @@ def supervised_baseline(
                     from simclr.training.runtime import start_tensorflow
 
                     start_tensorflow(recipe.pretrain.threads, xla=recipe.pretrain.xla)
-                    procedure = FineTuning(recipe, probe, images, layer, None)
+                    procedure = FineTuning(recipe, probe, images, layer, None, Path(root) / "baselines")
                 report(f"{what}, {len(subset)} labels: subset {number + 1} of {len(subsets)}")
                 claim.tell(subset=number + 1, subsets=len(subsets))
                 fit = procedure(subset)
@@ -205,22 +255,28 @@ def _read(folder: Path) -> Evaluation:
 
 def _keep(path: Path, fit: Fitted) -> None:
     known = [] if fit.validation_accuracy is None else [fit.validation_accuracy]
-    save_arrays(path, {"train": fit.train, "test": fit.test, "validation_accuracy": np.array(known)})
+    best = {} if fit.best is None else {"best": fit.best}
+    save_arrays(path, {"train": fit.train, "test": fit.test, "validation_accuracy": np.array(known), **best})
 
 
 def _fit_of(path: Path) -> Fitted | None:
     """A subset that is finished; None where it is not, or its file cannot be read."""
     try:
         arrays = load_arrays(path)
-        return Fitted(arrays["train"], arrays["test"], next(iter(arrays["validation_accuracy"].tolist()), None))
+        validation_accuracy = next(iter(arrays["validation_accuracy"].tolist()), None)
+        return Fitted(arrays["train"], arrays["test"], validation_accuracy, arrays.get("best"))
     except (Damaged, KeyError):
         return None
 
 
-def pixel_features(split: AnySplit, positions: Positions | None = None) -> NDArray[np.float32]:
-    """Raw pixels of the whole images at these positions, or all, at 32 x 32 or less: (N, side * side * C) in [0, 1]."""
-    small = np.concatenate([_small(pixels) for pixels, _ in split.chunks(CHUNK, positions)])
-    return small.reshape(len(small), -1).astype(np.float32) / np.float32(255)
+def pixel_features(split: AnySplit, room: Path, positions: Positions | None = None) -> NDArray[np.uint8]:
+    """Raw pixels of the whole images at these positions, or all, at 32 x 32 or less: (N, side * side * C) uint8.
+
+    Of many images they are in a file below the folder ``room``.
+    """
+    count = len(split if positions is None else positions)
+    small = gathered((_small(pixels) for pixels, _ in split.chunks(CHUNK, positions)), count, room)
+    return small.reshape(count, -1)
 
 
 def _small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from simclr.config import AugmentConfig
 from simclr.config.cell import View
 from simclr.data import AnySplit, Chunk
 from simclr.data.labels import Positions
+from simclr.evaluation.representation import distances
 from simclr.model import network as networks
 from simclr.training.augment import line_order, random_views, still_view
 from simclr.training.compilation import compiles
@@ -47,10 +48,15 @@ class Eye:
     def __call__(self, split: AnySplit, positions: Positions | None = None) -> dict[str, Features]:
         """Features (n, D) of a split's images, or of those at some positions, by name."""
         parts: dict[str, list[Features]] = {}
-        for chunk in split.chunks(BATCH, positions):
-            for name, features in self.at(chunk).items():
+        for some in self.at_a_time(split, positions):
+            for name, features in some.items():
                 parts.setdefault(name, []).append(features)
         return {name: np.concatenate(some) for name, some in parts.items()}
+
+    def at_a_time(self, split: AnySplit, positions: Positions | None = None) -> Iterator[dict[str, Features]]:
+        """The same, :data:`BATCH` images at a time, in their order."""
+        for chunk in split.chunks(BATCH, positions):
+            yield self.at(chunk)
 
     def at(self, chunk: Chunk) -> dict[str, Features]:
         """Features (n, D) of a few images, at most :data:`BATCH`, by name."""
@@ -66,10 +72,10 @@ def filled(chunk: Chunk) -> Chunk:
     return pixels, aspect
 
 
-def view_pairs(
+def alignments(
     network: Any, layers: Sequence[str], split: AnySplit, augment: AugmentConfig, size: int, seed: int
-) -> dict[str, tuple[Features, Features]]:
-    """Representations of two augmented views of each image of a split: by layer name, two of (N, D) float32."""
+) -> dict[str, float]:
+    """How far apart a layer puts two augmented views of an image, over a split, by layer name: :func:`.alignment`."""
     model, compiled = networks.representations(network, layers), compiles()
 
     def look(lines: tf.Tensor, aspect: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -77,14 +83,14 @@ def view_pairs(
 
     if compiled:
         look = tf.function(look, jit_compile=True)
-    pairs: dict[str, list[Features]] = {name: [] for name in layers}
+    apart: dict[str, list[NDArray[np.float64]]] = {name: [] for name in layers}
     for number, chunk in enumerate(split.chunks(BATCH)):
         pixels, aspect = filled(chunk) if compiled else chunk
         step = tf.constant(number * BATCH, tf.int64)
         for name, features in look(line_order(pixels), tf.constant(aspect), step).items():
-            pairs[name].append(features.numpy().reshape(2, len(aspect), -1)[:, : len(chunk[1])])
-    joined = {name: np.concatenate(parts, axis=1) for name, parts in pairs.items()}
-    return {name: (both[0], both[1]) for name, both in joined.items()}
+            first, second = features.numpy().reshape(2, len(aspect), -1)[:, : len(chunk[1])]
+            apart[name].append(distances(first, second))
+    return {name: float(np.mean(np.concatenate(parts))) for name, parts in apart.items()}
 
 
 def example_views(split: AnySplit, augment: AugmentConfig, size: int, seed: int, count: int = 8) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -30,9 +31,10 @@ from simclr.config.cell import labelled_augment, probed_view
 from simclr.data import AnySplit, Images, StreamedSplit
 from simclr.data.labels import Positions, stratified_folds
 from simclr.evaluation.features import Eye
-from simclr.evaluation.judgement import Fitted
+from simclr.evaluation.judgement import Fitted, best_classes
 from simclr.evaluation.labelled import classifier, labelled_views
 from simclr.evaluation.linear import LinearClassifier, linear_classifier
+from simclr.evaluation.rows import gathered
 from simclr.foundation.machine import resolve_precision
 from simclr.model.network import assign_by_name, build_network, representation
 from simclr.training.adamw import FusedAdamW
@@ -62,6 +64,7 @@ class FineTuning:
         images: Images,
         layer: str,
         weights: dict[str, NDArray[Any]] | None,
+        room: Path,
     ) -> None:
         """Build the network.
 
@@ -72,8 +75,9 @@ class FineTuning:
             images: the data; of the test's, the pixels alone are read.
             layer: the representation that the classifier takes.
             weights: to begin with, as :func:`.network.variables_by_name` gives them; None for the first ones.
+            room: a folder on a disk with room for the features of the labelled images, where they are many.
         """
-        self._settings, self._seed = probe, recipe.seed
+        self._settings, self._seed, self._room = probe, recipe.seed, room
         self._train, self._test, self._labels = images.train, images.test, images.train.labels
         self._feed = Feed(images.train) if isinstance(images.train, StreamedSplit) else None
         precision = resolve_precision(recipe.pretrain.precision)
@@ -113,9 +117,10 @@ class FineTuning:
         batch = min([self._settings.batch_size, len(subset), *(len(inside) for inside, _ in folds)])
         rate, epochs, validation_accuracy = self._choose(folds, batch)
         self._fit(subset, rate, epochs, batch)
-        train = self._seen(self._train, subset)["logits"].argmax(axis=1)
-        test = self._seen(self._test, np.arange(len(self._test)))["logits"].argmax(axis=1)
-        return Fitted(train, test, validation_accuracy)
+        train = self._logits(self._train, subset).argmax(axis=1)
+        test = self._logits(self._test)
+        best = best_classes(test, np.arange(test.shape[1]))
+        return Fitted(train, test.argmax(axis=1), validation_accuracy, best)
 
     def _choose(self, folds: list[tuple[Positions, Positions]], batch: int) -> tuple[float, int, float | None]:
         """The rate and number of epochs with the least held-out log loss, and their accuracy.
@@ -164,7 +169,8 @@ class FineTuning:
         """Make the classifier the linear probe of these images; the network is at its beginning."""
         name, standardised, dense = positions.tobytes(), *map(self._model.get_layer, ("standardised", "classifier"))
         if name not in self._probes:
-            features, labels = self._seen(self._train, positions)["features"], self._labels[positions]
+            seen = (some["features"] for some in self._eye.at_a_time(self._train, positions))
+            features, labels = gathered(seen, len(positions), self._room), self._labels[positions]
             strengths = tuple(self._settings.strengths)
             self._probes[name] = linear_classifier(features, labels, dense.units, strengths, self._seed)
         probe = self._probes[name]
@@ -198,13 +204,13 @@ class FineTuning:
         assert feed is not None
         return lambda index: feed.images_at(tf.gather(place, index))
 
-    def _seen(self, split: AnySplit, positions: Positions) -> dict[str, NDArray[np.float32]]:
-        return self._eye(split, positions)
+    def _logits(self, split: AnySplit, positions: Positions | None = None) -> NDArray[np.float32]:
+        return np.concatenate([some["logits"] for some in self._eye.at_a_time(split, positions)])
 
     def held_out(self, positions: Positions) -> tuple[float, int]:
         """Log loss, summed, and hits of the network as it is, on training images that it was not trained with."""
         labels = self._labels[positions]
-        logits = self._seen(self._train, positions)["logits"].astype(float)
+        logits = self._logits(self._train, positions).astype(float)
         loss = -log_softmax(logits, axis=1)[np.arange(len(labels)), labels].sum()
         return float(loss), int((logits.argmax(axis=1) == labels).sum())
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.data.labels import Labels, Positions, stratified_folds
-from simclr.evaluation.judgement import Features, Fitted
+from simclr.evaluation.judgement import Features, Fitted, best_classes
+from simclr.evaluation.rows import Rows
 
 if TYPE_CHECKING:
     from simclr.evaluation.softmax import Standard, Weights
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 FEW = 5000
 """Images; a probe of more looks at a few of them at a time, and holds a tenth out in place of five folds."""
 TENTH = 10
+NUMBERS = 1 << 23
+"""Logits whose losses are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -31,29 +34,28 @@ class LogisticRegression:
 
     strengths: tuple[float, ...]
 
-    def __call__(
-        self, features: Features, labels: Labels, test_features: Features, test_labels: Labels, seed: int
-    ) -> Fitted:
+    def __call__(self, features: Rows, labels: Labels, test_features: Rows, test_labels: Labels, seed: int) -> Fitted:
         if len(features) > FEW:
             return self._of_many(features, labels, test_features, seed)
-        standard, test_standard = _standardise(features, test_features)
+        standard, test_standard = _standardise(features[:], test_features[:])
         rotated, test_rotated = _row_space(standard, test_standard)
         strength, validation_accuracy = self._choose(rotated, labels, seed)
         model = _regression(strength).fit(rotated, labels)
-        return Fitted(model.predict(rotated), model.predict(test_rotated), validation_accuracy)
+        best = best_classes(model.decision_function(test_rotated), model.classes_) if len(model.classes_) > 2 else None
+        return Fitted(model.predict(rotated), model.predict(test_rotated), validation_accuracy, best)
 
-    def _of_many(self, features: Features, labels: Labels, test_features: Features, seed: int) -> Fitted:
+    def _of_many(self, features: Rows, labels: Labels, test_features: Rows, seed: int) -> Fitted:
         """The same of so many images that they are looked at a few at a time."""
-        from simclr.evaluation.softmax import logits
+        from simclr.evaluation.softmax import given_classes, logits
 
         classes, true = np.unique(labels, return_inverse=True)
         weights, standard, accuracy = self._fit_many(features, true, len(classes), seed)
-        given = (logits(each, weights, standard, len(classes)).argmax(axis=1) for each in (features, test_features))
-        train, test = (classes[each] for each in given)
-        return Fitted(train, test, accuracy)
+        train = classes[given_classes(features, weights, standard, len(classes))]
+        scores = logits(test_features, weights, standard, len(classes))
+        return Fitted(train, classes[scores.argmax(axis=1)], accuracy, best_classes(scores, classes))
 
     def _fit_many(
-        self, features: Features, labels: Labels, classes: int, seed: int
+        self, features: Rows, labels: Labels, classes: int, seed: int
     ) -> tuple[Weights, Standard, float | None]:
         """Weights of many images, a tenth of which chooses the strength; what standardises; the tenth's accuracy."""
         from simclr.training.runtime import start_tensorflow
@@ -125,10 +127,14 @@ def _loss_at_best_sharpness(logits: NDArray[Any], labels: Labels) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    rows = np.arange(len(labels))
+    at_once = max(1, NUMBERS // logits.shape[1])
 
     def loss(exponent: float) -> float:
-        return float(-log_softmax(logits * 10**exponent, axis=1)[rows, labels].mean())
+        total = 0.0
+        for start in range(0, len(labels), at_once):
+            some, true = logits[start : start + at_once], labels[start : start + at_once]
+            total -= float(log_softmax(some * 10**exponent, axis=1)[np.arange(len(true)), true].sum())
+        return total / len(labels)
 
     return float(minimize_scalar(loss, bounds=(-1, 1), method="bounded").fun)
 
@@ -144,7 +150,7 @@ class LinearClassifier:
 
 
 def linear_classifier(
-    features: Features, labels: Labels, classes: int, strengths: tuple[float, ...], seed: int
+    features: Rows, labels: Labels, classes: int, strengths: tuple[float, ...], seed: int
 ) -> LinearClassifier:
     """What ``probe=linear`` fits to features (n, D) and labels (n,), as weights; zeros for a class without one."""
     if len(features) > FEW:
@@ -154,7 +160,8 @@ def linear_classifier(
         kernel[:, known], bias[known] = weights.kernel, weights.bias
         spread = np.divide(1, many.scale, out=np.ones_like(many.scale), where=many.scale > 0)
         return LinearClassifier(many.mean, spread, kernel, bias)
-    standard, _ = _standardise(features, features)
+    some = features[:]
+    standard, _ = _standardise(some, some)
     rotated, _ = _row_space(standard, standard)
     strength, _ = LogisticRegression(strengths)._choose(rotated, labels, seed)
     model = _regression(strength).fit(standard, labels)
@@ -166,7 +173,7 @@ def linear_classifier(
     )
     kernel, bias = np.zeros((features.shape[1], classes)), np.zeros(classes)
     kernel[:, model.classes_], bias[model.classes_] = rows.T, offsets
-    return LinearClassifier(features.mean(axis=0), features.std(axis=0), kernel, bias)
+    return LinearClassifier(some.mean(axis=0), some.std(axis=0), kernel, bias)
 
 
 def _regression(strength: float) -> Any:

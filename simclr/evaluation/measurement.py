@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from simclr.evaluation import representation
-from simclr.evaluation.baseline import pixel_baseline, supervised_baseline
-from simclr.evaluation.judgement import Evaluation, judged
+from simclr.evaluation.baseline import Part, pixel_baseline, supervised_baseline, untrained_baseline
+from simclr.evaluation.judgement import MANY, Evaluation, confused, confusion, judged
 from simclr.evaluation.linear import of_many
-from simclr.evaluation.neighbours import WeightedNeighbours
+from simclr.evaluation.neighbours import WeightedNeighbours, are_many
 from simclr.evaluation.probe import build_probe, evaluate, label_subsets
+from simclr.records.result import CONFUSION, PREDICTIONS, Arrays
 
 if TYPE_CHECKING:
     from simclr.config.cell import Cell
@@ -28,47 +30,53 @@ def measure(
     images: Images,
     pretraining: Pretraining,
     features: Features,
-    part: Callable[[str], AbstractContextManager[None]],
+    untrained: Callable[[], Features],
+    part: Part,
     report: Report,
-) -> tuple[dict[str, Any], dict[str, Any] | None]:
+) -> tuple[dict[str, Any], Arrays]:
     """Probe the representation and its baselines on the same label subsets, and describe it.
 
     Args:
         cell: what is asked.
         images: the data.
         pretraining: the cell's, for a probe that trains the network itself.
-        features: what that network, and the same before its first step, make of the images.
-        part: a block that does this part of the work (``probes`` or ``baselines``), for whoever keeps the time.
+        features: what that network makes of the images at the cell's layer.
+        untrained: gives what the same makes of them before its first step.
+        part: keeps the time of ``probes`` and ``baselines``.
         report: takes a line about a long step.
 
     Returns:
-        The measured parts of the record, and the class given to each test image by representation, with ``labels``;
-        None with ``probe=none``, which gives none.
+        The measured parts of the record, and arrays beside it: the class given to each test image by representation,
+        with ``labels``, and of many classes the confusion matrix; none with ``probe=none``.
     """
-    from threadpoolctl import threadpool_limits
-
     config = cell.config
     if config.probe.name == "none":
         with part("probes"), threadpool_limits(1):
-            described = _described(cell, images, features)
-        return {"probe": None, "baselines": {}, "representation": described}, None
+            described = _described(images, features)
+        return {"probe": None, "baselines": {}, "representation": described}, {}
     labels, test_labels = images.train.labels, images.test.labels
     subsets = label_subsets(config.probe, labels, config.seed)
-    fine_tuning = config.probe.name == "finetune"
-    if of_many(subsets):
+    if config.probe.name == "documents" or of_many(subsets) or are_many(labels, test_labels):
         from simclr.training.runtime import start_tensorflow
 
         # As in training: another number of threads gives other last bits.
         start_tensorflow(config.pretrain.threads, xla=config.pretrain.xla)
+    fine_tuning = config.probe.name == "finetune"
     # A probe's problems are small: two threads lose more than they win, all the more on a busy machine.
     with part("probes"), threadpool_limits(1):
         if fine_tuning:
-            evaluations = {"trained": _fine_tuned(cell, images, pretraining, subsets, report)}
+            trained = _fine_tuned(cell, images, pretraining, subsets, report)
         else:
-            evaluations = _probed(cell, images, features, subsets)
-        evaluations["pixels"] = pixel_baseline(config.root, config.probe, images, subsets, config.seed, report)
+            seen = (features.train, labels), (features.test, test_labels)
+            trained = evaluate(build_probe(config.probe), *seen, subsets, config.seed)
+        pixels = pixel_baseline(config.root, config.probe, images, subsets, config.seed, report)
+    evaluations = {"trained": trained, "pixels": pixels}
     everything = [np.arange(len(labels))]
-    trainings = [("untrained", cell.layer.name, subsets)] if fine_tuning else []
+    if fine_tuning:
+        trainings = [("untrained", cell.layer.name, subsets)]
+    else:
+        evaluations["untrained"] = untrained_baseline(cell, images, untrained, subsets, report, part)
+        trainings = []
     if config.baselines:
         trainings += [("supervised_subset", "encoder", subsets), ("supervised_all", "encoder", everything)]
     for name, layer, labelled in trainings:
@@ -78,44 +86,38 @@ def measure(
             )
     # One thread here too: where others want the cores, a decomposition on all of them is many times slower.
     with part("probes"), threadpool_limits(1):
-        described = _described(cell, images, features)
+        described = _described(images, features)
+    counts = confusion(trained.predictions, test_labels, len(images.classes))
+    mistakes, arrays = _mistakes(counts, images.classes)
     measured = {
-        "probe": {**evaluations["trained"].record, "classes": list(images.classes)},
-        "baselines": {name: each.record["test_accuracy"] for name, each in evaluations.items() if name != "trained"},
+        "probe": {**trained.record, **mistakes, "classes": list(images.classes)},
+        "baselines": {name: each.record["test_accuracy"] for name, each in evaluations.items() if each is not trained},
         "representation": described,
     }
     predictions = {name: each.predictions.astype(np.int16) for name, each in evaluations.items()}
-    return measured, {**predictions, "labels": test_labels.astype(np.int16)}
+    return measured, {PREDICTIONS: {**predictions, "labels": test_labels.astype(np.int16)}, **arrays}
 
 
-def _described(cell: Cell, images: Images, features: Features) -> dict[str, float | None]:
+def _mistakes(counts: NDArray[np.int64], classes: Sequence[str]) -> tuple[dict[str, Any], Arrays]:
+    """What the record says of a confusion matrix, and the file that it is in where it would fill the record."""
+    most = {"confused": confused(counts, classes)}
+    if len(classes) < MANY:
+        return {"confusion": counts.tolist(), **most}, {}
+    return {"confusion": None, **most}, {CONFUSION: {"counts": counts}}
+
+
+def _described(images: Images, features: Features) -> dict[str, float | None]:
     """What the probed representation is like, by itself and, where there are any, beside the labels."""
-    train, test = features.of("trained", cell.layer.name)
+    train, test = features.train, features.test
     knn = None
     if images.classes:
         nearest = WeightedNeighbours((20,)).classify(train, images.train.labels, test, 20)
         knn = float(np.mean(nearest == images.test.labels))
     return {
-        "alignment": features.alignment(cell.layer.name),
+        "alignment": features.alignment,
         "uniformity": representation.uniformity(test),
         "effective_rank": representation.effective_rank(train),
         "knn_accuracy": knn,
-    }
-
-
-def _probed(cell: Cell, images: Images, features: Features, subsets: list[Positions]) -> dict[str, Evaluation]:
-    """The probe on features of the frozen network, trained and before its first step."""
-    config = cell.config
-    if config.probe.name == "documents":
-        from simclr.training.runtime import start_tensorflow
-
-        start_tensorflow(config.pretrain.threads, xla=config.pretrain.xla)
-    probe = build_probe(config.probe)
-    seen = {name: features.of(name, cell.layer.name) for name in ("trained", "untrained")}
-    labels, test_labels = images.train.labels, images.test.labels
-    return {
-        name: evaluate(probe, (train, labels), (test, test_labels), subsets, config.seed)
-        for name, (train, test) in seen.items()
     }
 
 
@@ -129,7 +131,8 @@ def _fine_tuned(
     start_tensorflow(recipe.pretrain.threads, xla=recipe.pretrain.xla)
     from simclr.evaluation.finetune import FineTuning
 
-    procedure = FineTuning(recipe, cell.config.probe, images, cell.layer.name, pretraining.weights())
+    weights, room = pretraining.weights(), pretraining.folder
+    procedure = FineTuning(recipe, cell.config.probe, images, cell.layer.name, weights, room)
     fits = []
     for number, subset in enumerate(subsets, start=1):
         report(f"fine-tuning from {cell.layer.name}, {len(subset)} labels: subset {number} of {len(subsets)}")

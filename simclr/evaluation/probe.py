@@ -14,26 +14,29 @@ import numpy as np
 
 from simclr.config import ProbeConfig
 from simclr.data.labels import Labels, Positions, draws_with_replacement, stratified_subsets
-from simclr.evaluation.judgement import Evaluation, Features, Fitted, judged
+from simclr.evaluation.judgement import Evaluation, Fitted, best_classes, judged
 from simclr.evaluation.linear import LogisticRegression
 from simclr.evaluation.neighbours import WeightedNeighbours
+from simclr.evaluation.rows import Rows, rows
 
 
 class Probe(Protocol):
     """Fits a classifier to the subset's features (n, D) and labels (n,), and classifies the test's (m, D).
 
+    Of many images they are rows of an array on disk.
+
     The test's labels are for ``probe=documents`` alone, which stops on them.
     """
 
     def __call__(
-        self, features: Features, labels: Labels, test_features: Features, test_labels: Labels, seed: int
+        self, features: Rows, labels: Labels, test_features: Rows, test_labels: Labels, seed: int
     ) -> Fitted: ...
 
 
 def evaluate(
     probe: Probe,
-    train: tuple[Features, Labels],
-    test: tuple[Features, Labels],
+    train: tuple[Rows, Labels],
+    test: tuple[Rows, Labels],
     subsets: Sequence[Positions],
     seed: int,
 ) -> Evaluation:
@@ -51,7 +54,7 @@ def evaluate(
     """
     features, labels = train
     test_features, test_labels = test
-    fits = [probe(features[subset], labels[subset], test_features, test_labels, seed) for subset in subsets]
+    fits = [probe(rows(features, subset), labels[subset], test_features, test_labels, seed) for subset in subsets]
     return judged(fits, labels, test_labels, subsets)
 
 
@@ -70,9 +73,7 @@ def build_probe(config: ProbeConfig) -> Probe:
     return LogisticRegression(tuple(config.strengths))
 
 
-def documents_probe(
-    features: Features, labels: Labels, test_features: Features, test_labels: Labels, seed: int
-) -> Fitted:
+def documents_probe(features: Rows, labels: Labels, test_features: Rows, test_labels: Labels, seed: int) -> Fitted:
     """The documents' evaluation: one softmax layer, Adam, batch 64, at most 35 epochs, stopped on the test loss."""
     import keras
     import tensorflow as tf
@@ -96,6 +97,7 @@ def documents_probe(
             shuffle=False,
             verbose=0,
         ).history
-        train, test = (model.predict(each, verbose=0).argmax(axis=1) for each in (features, test_features))
-    best = int(np.argmin(history["val_loss"]))
-    return Fitted(train, test, float(history["val_accuracy"][best]))
+        train, test = (model.predict(each, verbose=0) for each in (features, test_features))
+    stop = int(np.argmin(history["val_loss"]))
+    best = best_classes(test, np.arange(classes))
+    return Fitted(train.argmax(axis=1), test.argmax(axis=1), float(history["val_accuracy"][stop]), best)

@@ -18,7 +18,12 @@ def alignment(first: Features, second: Features) -> float:
 
     Wang and Isola 2020, arXiv 2005.10242, equation 4 with exponent 2. Both are (N, D).
     """
-    return float(np.mean(np.sum((_unit(first) - _unit(second)) ** 2, axis=1)))
+    return float(np.mean(distances(first, second)))
+
+
+def distances(first: Features, second: Features) -> NDArray[np.float64]:
+    """The squared distance (N,) between the unit features of two views (N, D) of each image."""
+    return np.asarray(np.sum((_unit(first) - _unit(second)) ** 2, axis=1))
 
 
 def uniformity(features: Features) -> float:

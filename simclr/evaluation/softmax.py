@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from simclr.data.labels import Labels, Positions
 from simclr.evaluation.judgement import Features
+from simclr.evaluation.rows import Rows
+from simclr.training.runtime import exact_float32
 
 NUMBERS = 1 << 23
 """Features and logits of a chunk together, 32 MB of each kind that a step makes of them."""
@@ -45,11 +47,11 @@ class Weights:
 class Softmax:
     """The images that a classifier is fitted to, and the fit."""
 
-    def __init__(self, features: Features, labels: Labels, classes: int, standard: Standard) -> None:
+    def __init__(self, features: Rows, labels: Labels, classes: int, standard: Standard) -> None:
         """Keep what is needed; nothing is copied.
 
         Args:
-            features: (N, D) float32, as they are; may be mapped from disk.
+            features: (N, D), as they are; may be mapped from disk.
             labels: (N,), from 0 to ``classes`` - 1.
             classes: C.
             standard: how features are standardised.
@@ -89,7 +91,8 @@ class Softmax:
             return loss / count, np.concatenate([of_kernel.ravel(), of_bias]) / count
 
         options = {"maxiter": ITERATIONS, "gtol": GRADIENT, "ftol": 64 * np.finfo(np.float32).eps ** 2}
-        found = minimize(objective, begun, jac=True, method="L-BFGS-B", options=options).x
+        with exact_float32():
+            found = minimize(objective, begun, jac=True, method="L-BFGS-B", options=options).x
         return Weights(found[: width * self._classes].reshape(shape), found[width * self._classes :])
 
     def logits(self, weights: Weights, places: Positions | None = None) -> NDArray[np.float32]:
@@ -110,7 +113,7 @@ class Softmax:
         return (features - _float32(self._standard.mean)) * _float32(self._standard.scale)
 
 
-def standard_of(features: Features) -> Standard:
+def standard_of(features: Rows) -> Standard:
     """The mean and spread of features (N, D), a few images at a time; a constant feature becomes zero."""
     at_once = max(1, NUMBERS // features.shape[1])
     mean = sum(part.sum(axis=0, dtype=float) for part, _ in _parts(features, at_once)) / len(features)
@@ -120,17 +123,30 @@ def standard_of(features: Features) -> Standard:
 
 
 def logits(
-    features: Features, weights: Weights, standard: Standard, classes: int, places: Positions | None = None
+    features: Rows, weights: Weights, standard: Standard, classes: int, places: Positions | None = None
 ) -> NDArray[np.float32]:
     """What weights make of features (N, D), or of those at some places: (n, C)."""
+    return np.concatenate(list(_logits(features, weights, standard, classes, places)))
+
+
+def _logits(
+    features: Rows, weights: Weights, standard: Standard, classes: int, places: Positions | None = None
+) -> Iterator[NDArray[np.float32]]:
     kernel = _float32(weights.kernel * standard.scale[:, None])
     bias = _float32(weights.bias - (standard.mean * standard.scale) @ weights.kernel)
     at_once = max(1, NUMBERS // (features.shape[1] + classes))
-    found = [tf.matmul(tf.constant(part), kernel) + bias for part, _ in _parts(features, at_once, places)]
-    return np.concatenate([each.numpy() for each in found])
+    for part, _ in _parts(features, at_once, places):
+        with exact_float32():
+            found = tf.matmul(tf.constant(part), kernel) + bias
+        yield found.numpy()
 
 
-def _parts(features: Features, at_once: int, places: Positions | None = None) -> Iterator[tuple[Features, Positions]]:
+def given_classes(features: Rows, weights: Weights, standard: Standard, classes: int) -> Labels:
+    """The position (n,) of the highest logit of each image, without keeping all of them."""
+    return np.concatenate([each.argmax(axis=1) for each in _logits(features, weights, standard, classes)])
+
+
+def _parts(features: Rows, at_once: int, places: Positions | None = None) -> Iterator[tuple[Features, Positions]]:
     """A few of the features (n, D) at a time, and where they are."""
     count = len(features) if places is None else len(places)
     for start in range(0, count, at_once):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from simclr import store
-from simclr.config.cell import Cell, named_layers, pretraining_identity, probed_view, probes_centre
+from simclr.config.cell import Cell, pretraining_identity, probes_centre
 from simclr.config.validation import as_yaml
+from simclr.experiment import features
+from simclr.experiment.features import Others, nothing_else
 from simclr.experiment.session import Session
 from simclr.foundation import machine
 from simclr.foundation.files import Damaged, now, write_whole
@@ -31,9 +32,10 @@ def obtain(
     meanwhile: Callable[[], bool] | None = None,
     *,
     asked: Images | None = None,
+    others: Others = nothing_else,
     wait: bool = True,
 ) -> tuple[store.Pretraining, store.Features, bool] | None:
-    """The cell's pretraining with what its network makes of every image, made here where no process has made it.
+    """The cell's pretraining with what its network makes of the images, made here where no process has made it.
 
     Args:
         cell: whose.
@@ -42,6 +44,7 @@ def obtain(
         meanwhile: called while another process is at it: does something else that is useful and returns True, or
             returns False where there is nothing.
         asked: the data that features are wanted of, where these are others.
+        others: of the grid, whose layers are computed along with the cell's.
         wait: for another process that is at it.
 
     Returns:
@@ -56,16 +59,16 @@ def obtain(
         session.heed()
         try:
             pretraining = store.find(root, cell.key)
-            features = pretraining.features(cell.seen) if pretraining else None
+            found = features.find(cell, pretraining) if pretraining else None
         except Damaged:
             return None
-        return (pretraining, features) if pretraining and features else None
+        return (pretraining, found) if pretraining and found else None
 
     def make(claim: store.Claim) -> tuple[store.Pretraining, store.Features]:
         nonlocal made_here
         from simclr.training.runtime import start_tensorflow
 
-        store.clear(root, cell.key, cell.seen, session.report)
+        store.clear(root, cell.key, session.report)
         if remote is not None and store.find(root, cell.key) is None:
             remote.take_up(cell.key, store.folder(root, cell.key), meanwhile, session.report, wait=wait)
         with session("start"):
@@ -81,8 +84,7 @@ def obtain(
                     remote.give_up(cell.key)
                 raise
             made_here = True
-        with session("features"):
-            return pretraining, _features(cell, asked or images, pretraining, claim)
+        return pretraining, features.of_trained(cell, asked or images, pretraining, claim, session, others)
 
     remote = session.remote
     place = store.place(root, cell.key)
@@ -212,52 +214,5 @@ def _pretrain(
             "finished": now(),
             "versions": machine.versions(),
             "host": {"name": platform.node(), **machine.host(threads), "replicas": pretrained.replicas},
-        },
-    )
-
-
-def _features(cell: Cell, images: Images, pretraining: store.Pretraining, claim: store.Claim) -> store.Features:
-    """What the trained network, and the same before its first step, make of every image, at every layer and stage.
-
-    In float32 whatever the training's precision was, so that anyone who loads the weights has the same features.
-    """
-    from simclr.evaluation import features
-    from simclr.evaluation.representation import alignment
-    from simclr.model.network import assign_by_name, build_network, representations, variables_by_name
-
-    config = cell.config
-    view = probed_view(config.probe, config.augment)
-    layers = named_layers(config.encoder, config.head)
-    network = store.network(pretraining)
-    look = features.Eye(representations(network, layers), view)
-
-    train, test = images.described
-
-    def seen() -> dict[str, Any]:
-        return {
-            f"{part}/{layer}": found
-            for part, split in (("train", train), ("test", test))
-            for layer, found in look(split).items()
-        }
-
-    networks = {"trained": seen()}
-    size = int(config.pretrain.sizes[-1][0])
-    pairs = features.view_pairs(network, layers, test, config.augment, size, config.seed)
-    # The same network with its first weights: what was compiled for it once serves both.
-    channels = train.channels
-    untrained = build_network(config.encoder, config.head, channels, config.pretrain.side, config.seed)
-    assign_by_name(network, variables_by_name(untrained))
-    networks["untrained"] = seen()
-    networks["views"] = {"pairs": features.example_views(train, config.augment, size, config.seed)}
-    claim.check()
-    images.check()
-    return store.publish_features(
-        pretraining,
-        cell.seen,
-        networks,
-        {
-            "view": asdict(view),
-            "alignment": {layer: alignment(*pair) for layer, pair in pairs.items()},
-            "versions": machine.versions(),
         },
     )

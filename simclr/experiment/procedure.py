@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from simclr import data, store
 from simclr.config import Config, TransferConfig
 from simclr.config.cell import Cell, ImpossibleCell, coordinates, describe
 from simclr.config.validation import resolve
-from simclr.experiment import agents, pretrained
+from simclr.experiment import agents, features, pretrained
 from simclr.experiment.checks import about_transfer, cache_folder, check
+from simclr.experiment.features import Others, nothing_else
 from simclr.experiment.recording import failed_by, skip, write
 from simclr.experiment.session import Session
 from simclr.foundation import machine
@@ -28,6 +30,7 @@ from simclr.foundation.errors import InvalidInput, RunFailed, StoppedEarly, one_
 from simclr.foundation.files import now
 from simclr.foundation.presence import Presence
 from simclr.records import result
+from simclr.records.result import PREDICTIONS, Arrays
 from simclr.records.status import PROGRESS
 from simclr.store.explain import HERE, MAKING, state
 from simclr.tracking import Material, agent
@@ -44,6 +47,7 @@ def run(
     config: DictConfig | Config,
     meanwhile: Callable[[], bool] | None = None,
     watch: Callable[[Sequence[dict[str, float]]], None] | None = None,
+    others: Others = nothing_else,
 ) -> dict[str, Any]:
     """Run one cell and record it below ``config.root``.
 
@@ -52,6 +56,7 @@ def run(
         meanwhile: called while another process is at the cell's pretraining: does something else that is useful and
             returns True, or returns False where there is nothing.
         watch: shown the pretraining's history so far at the end of each of its epochs; may raise ``StoppedEarly``.
+        others: the cells of the grid that it is part of: layers that they ask for come out of the same pass.
 
     Returns:
         The record, as in ``result.json``, with the path of that file as ``path``. Of several processes that share a
@@ -93,10 +98,11 @@ def run(
         )
     try:
         place = result.folder(config.root, cell.name) / PROGRESS
-        with Presence(place, pretraining=cell.key, data=cell.digest) as presence:
+        used = {part: record[part]["digest"] for part in ("data", "transfer") if record[part]}
+        with Presence(place, pretraining=cell.key, **used) as presence:
             session.presence = presence
             session.track(cell, images)
-            record = _run(cell, images, asked or images, session, record, meanwhile)
+            record = _run(cell, images, asked or images, session, record, meanwhile, others)
     except BaseException as error:
         session.end(error.__cause__ if isinstance(error, RunFailed) and error.__cause__ else error)
         raise
@@ -131,15 +137,17 @@ def _run(
     session: Session,
     record: dict[str, Any],
     meanwhile: Callable[[], bool] | None,
+    others: Others,
 ) -> dict[str, Any]:
     """Measure a cell and record what came of it, be it a failure."""
     config = cell.config
     try:
         if meanwhile is None and session.tracker is not None and session.tracker.in_agent:
-            meanwhile = agents.another_pretraining(session.tracker, config, pretrain_if_unstarted)
-        measured, predictions, material = _measure(cell, images, asked, session, meanwhile)
+            sweep = agents.Sweep(session.tracker, config)
+            meanwhile, others = sweep.another_pretraining(pretrain_if_unstarted), sweep.cells
+        measured, arrays, material = _measure(cell, images, asked, session, meanwhile, others)
         record = {**record, "status": "finished", **measured}
-        written = write(cell.name, record, config, session, predictions)
+        written = write(cell.name, record, config, session, arrays)
     except StoppedEarly as reason:
         log.info("%s", reason)
         if session.tracker is not None:
@@ -157,7 +165,7 @@ def _run(
         raise failure from error
     if session.tracker is not None:
         with threadpool_limits(1):
-            session.tracker.result(written, predictions, material)
+            session.tracker.result(written, arrays.get(PREDICTIONS), material)
     return written
 
 
@@ -181,29 +189,35 @@ def _assist(config: Config) -> dict[str, Any]:
 
 
 def _measure(
-    cell: Cell, images: Images, asked: Images, session: Session, meanwhile: Callable[[], bool] | None
-) -> tuple[dict[str, Any], dict[str, Any] | None, Material]:
+    cell: Cell,
+    images: Images,
+    asked: Images,
+    session: Session,
+    meanwhile: Callable[[], bool] | None,
+    others: Others,
+) -> tuple[dict[str, Any], Arrays, Material]:
     """Pretrain on the images or reuse, then probe on those that are asked about.
 
     Returns:
-        The measured parts of the record, the class given to each test image, and what pictures are made of.
+        The measured parts of the record, what is kept beside it, and what pictures are made of.
     """
     from simclr.evaluation.measurement import measure
 
     threads = cell.config.pretrain.threads or machine.cpus()
-    found = pretrained.obtain(cell, images, session, meanwhile, asked=asked)
+    found = pretrained.obtain(cell, images, session, meanwhile, asked=asked, others=others)
     assert found is not None  # it waits
-    pretraining, features, reused = found
+    pretraining, trained, reused = found
     _, described = asked.described
     material = Material(
         store.history(pretraining.folder),
-        features.of("trained", cell.layer.name)[1],
+        trained.test,
         described.labels,
         asked.classes,
-        features.example_views() / np.float32(255),
+        trained.example_views / np.float32(255),
         described.paths,
     )
-    measured, predictions = measure(cell, asked, pretraining, features, session, session.report)
+    untrained = partial(features.of_untrained, cell, asked, pretraining, session, others)
+    measured, arrays = measure(cell, asked, pretraining, trained, untrained, session, session.report)
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
     kept = {name: pretraining.manifest[name] for name in facts}
     kept["compiling"] = pretraining.manifest.get("compiling")  # of a network made earlier it is not known
@@ -211,15 +225,16 @@ def _measure(
     kept["threads"] = trained_on.get("threads")
     measured["pretraining"] = {"key": cell.key, "reused": reused, **kept}
     host = {**machine.host(threads), "replicas": trained_on.get("replicas", 1)}
-    return {**measured, "host": host}, predictions, material
+    return {**measured, "host": host}, arrays, material
 
 
-def pretrain_if_unstarted(config: Config, tracker: Tracker | None = None) -> bool:
+def pretrain_if_unstarted(config: Config, tracker: Tracker | None = None, others: Others = nothing_else) -> bool:
     """Make the pretraining of a cell, unless it is there or in other hands.
 
     Args:
         config: of the cell.
         tracker: of the run that has time for it, which then says so.
+        others: the cells of the grid that it is part of.
 
     Returns:
         Whether it was made.
@@ -231,4 +246,4 @@ def pretrain_if_unstarted(config: Config, tracker: Tracker | None = None) -> boo
     session = Session()
     if tracker is not None:
         session.borrow(tracker, config)
-    return pretrained.obtain(cell, images, session, wait=False) is not None
+    return pretrained.obtain(cell, images, session, others=others, wait=False) is not None

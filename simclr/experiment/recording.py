@@ -15,6 +15,7 @@ from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
 from simclr.foundation.files import now
 from simclr.records import result
+from simclr.records.result import Arrays
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def _record_unmeasured(config: Config, name: str, status: str, reason: str) -> d
 
 
 def write(
-    name: str, record: dict[str, Any], config: Config, session: Session, arrays: dict[str, Any] | None = None
+    name: str, record: dict[str, Any], config: Config, session: Session, arrays: Arrays | None = None
 ) -> dict[str, Any]:
     threads = config.pretrain.threads or machine.cpus()
     record = {

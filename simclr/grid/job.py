@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def _run_cells(path: Path, job: dict[str, Any]) -> None:
             continue
         try:
             watch = _judge(TrialOf(**cell["trial"]), config) if cell["trial"] else None
-            experiment.run(config, lambda: _another(path, job), watch)
+            experiment.run(config, lambda: _another(path, job), watch, partial(_configs, job))
         except (InvalidInput, RunFailed) as error:
             failed += 1
             if isinstance(error, InvalidInput):
@@ -128,6 +129,10 @@ def _config(cell: dict[str, Any], job: dict[str, Any]) -> Config:
     if config.pretrain.threads is None and job["threads"] is not None:
         config = replace(config, pretrain=replace(config.pretrain, threads=job["threads"]))
     return config
+
+
+def _configs(job: dict[str, Any]) -> list[Config]:
+    return [_config(cell, job) for cell in job["cells"]]
 
 
 def _is_over(path: Path, config: Config, name: str) -> bool:
@@ -168,7 +173,7 @@ def _another(path: Path, job: dict[str, Any]) -> bool:
             return False
         try:
             other = json.loads(path.with_name(f"job-{number}.json").read_bytes())
-            if experiment.pretrain_if_unstarted(_config(other["cells"][0], other)):
+            if experiment.pretrain_if_unstarted(_config(other["cells"][0], other), others=partial(_configs, other)):
                 return True
         except Exception as error:
             log.info("job %d's pretraining cannot be made here: %s", number, one_line(error))

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
+PREDICTIONS, CONFUSION = "predictions.npz", "confusion.npz"
+
+Arrays = Mapping[str, Mapping[str, NDArray[Any]]]
+"""Arrays by name, by the name of the file that they are in."""
 
 
 def folder(root: str | Path, cell: str) -> Path:
@@ -41,16 +45,16 @@ def write(
     cell: str,
     record: Mapping[str, Any],
     configuration: str,
-    arrays: Mapping[str, NDArray[Any]] | None = None,
+    arrays: Arrays | None = None,
 ) -> Path:
-    """Write a cell's configuration, predictions and, last, its record, each whole or not at all.
+    """Write a cell's configuration, arrays and, last, its record, each whole or not at all.
 
     Args:
         root: everything written lands below it.
         cell: the cell's name.
         record: as in the schema; a number that is not finite becomes null.
         configuration: in full and as YAML, which ``run.py --config-dir <folder>`` runs again.
-        arrays: kept beside the record as ``predictions.npz`` where given.
+        arrays: kept beside the record, by the name of their file.
 
     Returns:
         The path of ``result.json``.
@@ -59,10 +63,10 @@ def write(
     directory.mkdir(parents=True, exist_ok=True)
     remove_stale(directory)
     write_whole(directory / "config.yaml", configuration.encode())
-    if arrays is not None:
+    for file, named in (arrays or {}).items():
         packed = BytesIO()
-        np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
-        write_whole(directory / "predictions.npz", packed.getvalue())
+        np.savez_compressed(packed, **named)  # type: ignore[arg-type]
+        write_whole(directory / file, packed.getvalue())
     path = directory / "result.json"
     write_whole(path, (json.dumps(_finite(record), indent=1, allow_nan=False) + "\n").encode())
     return path

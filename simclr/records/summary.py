@@ -35,6 +35,8 @@ def print_summary(record: dict[str, Any], console: Console | None = None) -> Non
         "supervised, same labels": record["baselines"].get("supervised_subset"),
         "supervised, all labels": record["baselines"].get("supervised_all"),
     }
+    if near := record["probe"].get("top5_accuracy"):
+        rows = {f"{named}, pretrained": record["probe"]["test_accuracy"], "class among its five best": near, **rows}
     for name, accuracy in rows.items():
         if accuracy is None:
             continue

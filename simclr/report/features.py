@@ -1,4 +1,4 @@
-"""Stored features of a pretraining, ``pretrained/<key>/features/<view>/``, where there are any.
+"""Stored features of a pretraining, ``pretrained/<key>/features/<view>/trained-<layer>/``, where there are any.
 
 They make two pictures: the spectrum of singular values (dimensional collapse: Jing, Vincent, LeCun and Tian 2022,
 arXiv 2110.09348) and the map of test images (t-SNE: van der Maaten and Hinton 2008).
@@ -7,16 +7,17 @@ arXiv 2110.09348) and the map of test images (t-SNE: van der Maaten and Hinton 2
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simclr.data.labels import drawn
 from simclr.report.records import CellRecord, reach
 
 Features = NDArray[np.float32]
+Positions = NDArray[np.intp]
 
 MOST_IMAGES = 2000
 """Of a spectrum: more change nothing that can be seen."""
@@ -30,7 +31,7 @@ def view_folder(root: Path, cell: CellRecord) -> Path | None:
     if not cell.key or Path(cell.key).name != cell.key:
         return None
     try:
-        views = sorted(entry for entry in folder.iterdir() if (entry / "trained.npz").is_file())
+        views = sorted(entry for entry in folder.iterdir() if any(entry.glob("trained-*/manifest.json")))
     except OSError:
         return None
     size = cell.settings.get("probe.image_size")
@@ -40,29 +41,38 @@ def view_folder(root: Path, cell: CellRecord) -> Path | None:
     return min(known, key=lambda view: (f"{size}px-" not in view.name, view.name), default=None)
 
 
-def load(folder: Path, network: str, split: str, layer: str) -> Features | None:
-    """Features (N, D) of a split at a layer of the ``trained`` or ``untrained`` network; None if unreadable."""
+def load(folder: Path, split: str, layer: str, chosen: Positions | None = None) -> Features | None:
+    """Features (n, D) of the trained network at a layer, of some images of a split; None if unreadable.
+
+    ``chosen`` are their places; without, they are :data:`MOST_IMAGES` at most, evenly taken.
+    """
     try:
-        with np.load(folder / f"{network}.npz", allow_pickle=False) as file:
-            features = file[f"{split}/{layer}"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError):
+        features = np.load(folder / f"trained-{layer}" / f"{split}.npy", mmap_mode="r", allow_pickle=False)
+        fits = features.ndim == 2 and len(features) > 2 and np.issubdtype(features.dtype, np.floating)
+        if chosen is None:
+            chosen = np.unique(np.linspace(0, len(features) - 1, MOST_IMAGES).astype(np.intp))
+        some = features[chosen[chosen < len(features)]] if fits else features
+    except (OSError, ValueError, EOFError, MemoryError):
         return None
-    fits = features.ndim == 2 and len(features) > 2 and np.issubdtype(features.dtype, np.floating)
-    return features if fits and np.isfinite(features).all() else None
+    return some if fits and np.isfinite(some).all() else None
 
 
 def alignments(folder: Path) -> dict[str, float]:
-    """By layer, what the view's manifest says of the distance between two views of an image."""
-    try:
-        found = reach(json.loads((folder / "manifest.json").read_text(encoding="utf-8")), "alignment", {})
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return {str(layer): float(value) for layer, value in found.items() if isinstance(value, (int, float))}
+    """By layer, what is said beside its features of the distance between two views of an image."""
+    found = {}
+    for manifest in sorted(folder.glob("trained-*/manifest.json")):
+        try:
+            value = reach(json.loads(manifest.read_text(encoding="utf-8")), "alignment")
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(value, (int, float)):
+            found[manifest.parent.name.removeprefix("trained-")] = float(value)
+    return found
 
 
 def spectrum(features: Features) -> NDArray[np.float64]:
     """Singular values of the centred features (N, D), the largest one set to 1."""
-    features = features[:MOST_IMAGES].astype(np.float64)
+    features = features.astype(np.float64)
     features -= features.mean(axis=0)
     # Of X X' and X' X, which have the same nonzero eigenvalues, the smaller one.
     square = features @ features.T if len(features) < features.shape[1] else features.T @ features
@@ -70,13 +80,13 @@ def spectrum(features: Features) -> NDArray[np.float64]:
     return values / max(float(values[0]), 1e-12)
 
 
-def flat_map(features: Features, chosen: NDArray[np.intp]) -> NDArray[Any]:
-    """Where t-SNE puts the chosen images, (len(chosen), 2) within the unit square."""
+def flat_map(features: Features) -> NDArray[Any]:
+    """Where t-SNE puts images of features (n, D): (n, 2) within the unit square."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    points = features[chosen].astype(np.float64)
+    points = features.astype(np.float64)
     points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
     start = PCA(2, svd_solver="covariance_eigh").fit_transform(points)
     start = start / max(float(start[:, 0].std()), 1e-12) * 1e-4
@@ -88,8 +98,6 @@ def flat_map(features: Features, chosen: NDArray[np.intp]) -> NDArray[Any]:
     return placed / np.maximum(placed.max(axis=0), 1e-12)
 
 
-def choose(labels: NDArray[Any]) -> NDArray[np.intp]:
-    """At most :data:`MOST_POINTS` images, the same ones for every panel."""
-    if len(labels) <= MOST_POINTS:
-        return np.arange(len(labels))
-    return np.sort(np.random.default_rng(0).choice(len(labels), MOST_POINTS, replace=False))
+def choose(labels: NDArray[Any], classes: int) -> NDArray[np.intp]:
+    """At most :data:`MOST_POINTS` images of at most so many classes, the same ones for every panel."""
+    return drawn(labels, MOST_POINTS, 0, classes)

@@ -29,6 +29,7 @@ MAKERS = (
     plot_representation.spectra,
     plot_classes.maps,
     plot_classes.confusions,
+    plot_classes.mistakes,
     plot_training.curves,
 )
 DOTS_PER_INCH = 144

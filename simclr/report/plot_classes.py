@@ -17,6 +17,8 @@ from simclr.report.standing import Standing
 
 MOST_CLASSES = 30
 MOST_NUMBERED = 12
+MOST_NAMED = 10
+"""Classes that a map shows, and pairs of classes in a list of mistakes."""
 MOST_PANELS = 12
 
 
@@ -76,6 +78,41 @@ def _confusion(standing: Standing) -> NDArray[np.float64] | None:
     return None if total is None else total / np.maximum(total.sum(axis=1, keepdims=True), 1)
 
 
+def mistakes(scene: Scene) -> Picture | None:
+    """The pairs of classes that the best cells mistake most often, where a matrix of all of them cannot be seen."""
+    group = scene.best.group
+    names = [str(name) for name in group.first.get("probe.classes", [])]
+    given = [cell.predictions for cell in group.cells]
+    if len(names) <= MOST_CLASSES or not all(given):
+        return None
+    pairs = np.concatenate([(each["labels"].astype(np.int64) * len(names) + each["trained"]).ravel() for each in given])
+    truth = np.bincount(pairs // len(names), minlength=len(names))
+    known, counts = np.unique(pairs[pairs // len(names) != pairs % len(names)], return_counts=True)
+    most = np.argsort(-counts, kind="stable")[:MOST_NAMED]
+    if not len(most):
+        return None
+    rows = [(*divmod(int(known[place]), len(names)), int(counts[place])) for place in most]
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure(figsize=(8.4, 0.36 * len(rows) + 1.2), layout="constrained")
+        axes = figure.subplots()
+        shares = [count / truth[true] for true, _, count in rows]
+        axes.barh(range(len(rows)), shares, color=theme.head(group.head), height=0.62)
+        axes.set_yticks(range(len(rows)), [f"{names[true]}  taken for  {names[said]}" for true, said, _ in rows])
+        axes.invert_yaxis()
+        axes.set_xlabel("share of the true class's test images")
+        axes.grid(visible=False, axis="y")
+        return figure
+
+    return Picture(
+        "mistakes",
+        "Which classes are mistaken most often",
+        f"Of {len(names):,} classes the pairs that are mistaken most often: which share of the first one's test images "
+        "was given the second, over all seeds and label subsets of the best cells." + scene.where(),
+        draw,
+    )
+
+
 def _numbers(axes: Axes, table: NDArray[np.float64], colours: LinearSegmentedColormap) -> None:
     """Percentages, in black or white by how bright their square is; none where squares are too small."""
     if len(table) > MOST_NUMBERED:
@@ -92,7 +129,7 @@ def maps(scene: Scene) -> Picture | None:
     labels = scene.best.group.first.predictions.get("labels")
     if labels is None:
         return None
-    chosen = features.choose(labels)
+    chosen = features.choose(labels, MOST_NAMED)
     placed: dict[tuple[str, str], NDArray[np.float64]] = {}
     heads = scene.heads
     layers = [layer for layer in scene.layers if not layer.startswith(("dense_", "stage_"))] or scene.layers
@@ -104,14 +141,16 @@ def maps(scene: Scene) -> Picture | None:
         for layer in layers:
             if folder is None or (head, layer) in placed or len(placed) >= MOST_PANELS:
                 continue
-            stored = features.load(folder, "trained", "test", layer)
-            if stored is not None and len(stored) == len(labels):
-                placed[head, layer] = features.flat_map(stored, chosen)
+            stored = features.load(folder, "test", layer, chosen)
+            if stored is not None and len(stored) == len(chosen):
+                placed[head, layer] = features.flat_map(stored)
     heads = [head for head in heads if any(head == key[0] for key in placed)]
     layers = [layer for layer in layers if any(layer == key[1] for key in placed)]
     if not placed:
         return None
     classes = [str(name) for name in scene.best.group.first.get("probe.classes", [])]
+    shown, known = len(np.unique(labels[chosen])), len(np.unique(labels))
+    of_some = f" of {shown} classes, drawn from {known:,}" if shown < known else ""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure(figsize=(2.7 * len(layers) + 0.4, 2.75 * len(heads) + 0.2), layout="constrained")
@@ -138,8 +177,8 @@ def maps(scene: Scene) -> Picture | None:
     return Picture(
         "maps",
         "How the classes lie",
-        f"t-SNE of {len(chosen)} test images, coloured and named by class, of the first seed's network. Neighbours "
-        "mean something, distances between clusters and their sizes do not; every panel is a map of its own."
+        f"t-SNE of {len(chosen)} test images{of_some}, coloured and named by class, of the first seed's network. "
+        "Neighbours mean something, distances between clusters and their sizes do not; every panel is a map of its own."
         + scene.where(),
         draw,
     )
@@ -148,9 +187,9 @@ def maps(scene: Scene) -> Picture | None:
 def _scatter(
     axes: Axes, points: NDArray[np.float64], labels: NDArray[np.int16], classes: list[str], theme: Theme
 ) -> None:
-    colours = np.array([theme.classes[int(label) % len(theme.classes)] for label in labels])
+    present, numbers = np.unique(labels, return_inverse=True)
+    colours = np.array([theme.classes[number % len(theme.classes)] for number in numbers])
     axes.scatter(points[:, 0], points[:, 1], c=colours, s=11, linewidths=0, alpha=0.85)
-    present = np.unique(labels)
     for label in present if len(present) <= len(theme.classes) else ():
         x, y = np.median(points[labels == label], axis=0)
         name = classes[label] if 0 <= label < len(classes) else str(label)

@@ -105,7 +105,7 @@ def spectra(scene: Scene) -> Picture | None:
         for layer in ("encoder", "relu_1", "relu_2", "projection", *scene.layers)[: MOST_LAYERS + 4]:
             if folder is None or head in found[layer]:
                 continue
-            stored = features.load(folder, "trained", "train", layer)
+            stored = features.load(folder, "train", layer)
             if stored is not None:
                 found[layer][head] = features.spectrum(stored)
     layers = sorted((layer for layer in found if found[layer]), key=layer_order)[:MOST_LAYERS]

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeGuard
 
 from rich.box import SIMPLE_HEAD
@@ -31,7 +32,12 @@ RANKING = (
 ABSENT = "\u2013"
 MOST_ROWS, GAP = 40, 3
 """On a terminal: rows, and the spaces between two columns."""
-SUPERVISED = {"supervised_subset": "supervised, same labels", "supervised_all": "supervised, all labels"}
+TOP5 = {"top 5": "probe.top5_accuracy"}
+"""Further accuracies, where records have them: heading, and where."""
+SUPERVISED = {
+    "supervised, same labels": "baselines.supervised_subset",
+    "supervised, all labels": "baselines.supervised_all",
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ def build(grid: Grid, panels: Sequence[Panel]) -> Table:
         Column("layer", lambda each: _name(_layer(each)), numeric=False),
         *(_axis(axis, grid) for axis in grid.axes),
         Column("accuracy", lambda each: Field(with_interval(each.accuracy), each.accuracy.mean)),
+        *_further(TOP5, standings),
         Column("over untrained", lambda each: _gain(each.over_untrained)),
         Column("over pixels", lambda each: _gain(each.over_pixels)),
     ]
@@ -76,7 +83,7 @@ def build(grid: Grid, panels: Sequence[Panel]) -> Table:
         columns.append(Column("P(best)", lambda each: _chance(each.best)))
         columns.append(Column("rank", lambda each: _ranks(each.ranks)))
     columns.append(Column("seeds", lambda each: _count(len(each.group.seeds))))
-    columns += [_supervised(name) for name in SUPERVISED if any(_supervised_mean(each, name) for each in standings)]
+    columns += _further(SUPERVISED, standings)
     notes = [_reading(panels)]
     if any(documents.reported(each.group) for each in standings):
         columns.append(Column("documents*", lambda each: _name(documents.reported(each.group))))
@@ -156,7 +163,7 @@ def _left_out(table: Table, width: int) -> list[str]:
     for place, column in enumerate(table.columns):
         texts = [*_broken(column.heading).splitlines(), *(row[place].text for row in table.rows[:MOST_ROWS])]
         widths[column.heading] = max(map(len, texts)) + GAP
-    dispensable = ["documents*", "rank", "seeds", "P(best)", *SUPERVISED.values()]
+    dispensable = ["documents*", "rank", "seeds", "P(best)", *SUPERVISED, *TOP5]
     left_out: list[str] = []
     for heading in dispensable:
         if sum(widths.values()) - GAP > width and heading in widths:
@@ -177,6 +184,7 @@ CSV_FIELDS = {
     "seed": "cell.seed",
     "test_accuracy": "probe.test_accuracy.mean",
     "test_accuracy_std": "probe.test_accuracy.std",
+    "top5_accuracy": "probe.top5_accuracy.mean",
     "validation_accuracy": "probe.validation_accuracy.mean",
     "train_accuracy": "probe.train_accuracy.mean",
     "untrained": "baselines.untrained.mean",
@@ -288,15 +296,14 @@ def _ranks(ranks: tuple[int, int] | None) -> Field:
     return Field(str(low) if low == high else f"{low}{ABSENT}{high}", low + high / 1e6)
 
 
-def _supervised_mean(standing: Standing, name: str) -> float | None:
-    found = [cell.get(f"baselines.{name}.mean") for cell in standing.group.cells]
+def _further(accuracies: dict[str, str], standings: Sequence[Standing]) -> list[Column]:
+    """A column for each of the accuracies that some record has: its mean over a group's cells."""
+    found = [Column(heading, partial(_mean, path)) for heading, path in accuracies.items()]
+    return [column for column in found if any(column.field(each).text != ABSENT for each in standings)]
+
+
+def _mean(path: str, standing: Standing) -> Field:
+    found = [cell.get(f"{path}.mean") for cell in standing.group.cells]
     known = [float(value) for value in found if _is_number(value)]
-    return sum(known) / len(known) if known else None
-
-
-def _supervised(name: str) -> Column:
-    def field(standing: Standing) -> Field:
-        mean = _supervised_mean(standing, name)
-        return Field(ABSENT, -1.0) if mean is None else Field(f"{mean:.3f}", mean)
-
-    return Column(SUPERVISED[name], field)
+    mean = sum(known) / len(known) if known else None
+    return Field(ABSENT, -1.0) if mean is None else Field(f"{mean:.3f}", mean)

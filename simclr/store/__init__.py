@@ -15,13 +15,13 @@ from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import Damaged
 from simclr.store.claim import Claim, Holder, Place, Report, holder, obtain, tidy, told_progress, untold
+from simclr.store.features import TRAINED, UNTRAINED, Features
 from simclr.store.model import network
 from simclr.store.pretraining import (
     CHECKPOINT,
     CONFIG,
     HISTORY,
     WEIGHTS,
-    Features,
     Pretraining,
     clear,
     every,
@@ -30,7 +30,6 @@ from simclr.store.pretraining import (
     history,
     place,
     publish,
-    publish_features,
 )
 from simclr.training.checkpoint import Checkpoint
 
@@ -38,6 +37,8 @@ __all__ = [
     "CHECKPOINT",
     "CONFIG",
     "HISTORY",
+    "TRAINED",
+    "UNTRAINED",
     "WEIGHTS",
     "Claim",
     "Features",
@@ -57,7 +58,6 @@ __all__ = [
     "obtain",
     "place",
     "publish",
-    "publish_features",
     "tidy",
     "told_progress",
     "untold",

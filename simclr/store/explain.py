@@ -12,6 +12,7 @@ from simclr.config import Config
 from simclr.config.cell import Cell, describe, pretraining_identity
 from simclr.foundation.files import Damaged
 from simclr.store.claim import Holder, holder, told_progress
+from simclr.store.features import TRAINED
 from simclr.store.pretraining import CHECKPOINT, Pretraining, every, find, folder, place
 from simclr.training.checkpoint import Checkpoint
 
@@ -103,13 +104,13 @@ def explain(config: Config) -> Iterator[str]:
 
 
 def _features(cell: Cell) -> str:
-    view = cell.seen
+    where = f"{cell.layer.name}, seen as {cell.seen}"
     pretraining = find(cell.config.root, cell.key, verify=False)
     try:
-        kept = pretraining is not None and pretraining.features(view) is not None
+        kept = pretraining is not None and pretraining.features(cell.seen, TRAINED, cell.layer.name) is not None
     except Damaged as damage:
-        return f"seen as {view}: damaged ({damage}); they will be set aside and computed again"
-    return f"seen as {view}: {'there: the probe needs no network' if kept else 'to be computed from the weights'}"
+        return f"{where}: damaged ({damage}); they will be set aside and computed again"
+    return f"{where}: {'there: the probe needs no network' if kept else 'to be computed from the weights'}"
 
 
 def _nearest_lines(cell: Cell) -> Iterator[str]:

@@ -16,8 +16,10 @@ from simclr.records import result
 from simclr.records.status import PROGRESS
 from simclr.store.claim import Place, at_rest, holder
 from simclr.store.explain import HERE, MAKING, UNFINISHED, State, state
+from simclr.store.features import FEATURES
 from simclr.store.pretraining import Pretraining, every, find, folder
 
+BEING_MEASURED = " (being measured)"
 STALE_SECONDS = 3600.0
 """What is half-written and has not changed for so long was left by a process that is no more."""
 
@@ -40,6 +42,7 @@ class Item:
         what: data, encoder, head and seed; empty where that is not known.
         state: how far it is.
         size: bytes of its folder.
+        features: bytes of those that are features, which can be made again.
         changed: seconds since anything in it changed.
         results: names of the cells that were measured on it, or are being measured.
     """
@@ -48,6 +51,7 @@ class Item:
     what: str
     state: State
     size: int
+    features: int
     changed: float
     results: tuple[str, ...]
 
@@ -62,7 +66,8 @@ def inventory(root: str | Path) -> Iterator[Item]:
         with contextlib.suppress(Damaged):
             pretraining = find(root, path.name, verify=False)
             what = _what(pretraining) if pretraining else ""
-        yield Item(path.name, what, found, size, time.time() - latest, tuple(used[path.name]))
+        features, _ = _extent(path / FEATURES)
+        yield Item(path.name, what, found, size, features, time.time() - latest, tuple(used[path.name]))
 
 
 def verify(root: str | Path) -> Iterator[tuple[Path, str | None]]:
@@ -80,18 +85,24 @@ def verify(root: str | Path) -> Iterator[tuple[Path, str | None]]:
         if pretraining is None:
             continue
         yield path, None
-        yield from _verified(path / "features")
+        for view in _folders(path / FEATURES):
+            yield from _verified(view)
     yield from _verified(Path(root) / "baselines")
 
 
-def prunable(root: str | Path, *, unfinished: bool = False) -> Iterator[Removable]:
+def prunable(root: str | Path, *, unfinished: bool = False, features: bool = False) -> Iterator[Removable]:
     """What no result uses, and no cell that is being measured: pretrainings, baselines, and what was left over.
 
     Args:
         root: as given to the runs.
         unfinished: also what is left of pretrainings and baselines that nobody is at, which could go on from there.
+        features: also those of networks that results use, but for cells that are being measured: whoever asks for them
+            again waits until they are made again.
     """
     unused = [*_unused_pretrainings(root, unfinished), *_unused_baselines(root, unfinished)]
+    if features:
+        gone = {each.path for each in unused}
+        unused += [each for each in _features(root) if each.path.parent not in gone]
     yield from unused
     whole = {each.path for each in unused}
     yield from (each for each in leftovers(root) if whole.isdisjoint(each.path.parents))
@@ -121,6 +132,14 @@ def _unused_pretrainings(root: str | Path, unfinished: bool) -> Iterator[Removab
             yield Removable(path, item.state.name, item.size)
 
 
+def _features(root: str | Path) -> Iterator[Removable]:
+    for item in inventory(root):
+        path = folder(root, item.key)
+        measured = any(name.endswith(BEING_MEASURED) for name in item.results)
+        if item.features and item.state.name == HERE and not measured and not _busy(path):
+            yield Removable(path / FEATURES, "can be made again", item.features)
+
+
 def _unused_baselines(root: str | Path, unfinished: bool) -> Iterator[Removable]:
     used = _users(root)
     for path in _folders(Path(root) / "baselines"):
@@ -138,7 +157,7 @@ def _unused_baselines(root: str | Path, unfinished: bool) -> Iterator[Removable]
 
 def remove(path: Path) -> bool:
     """Delete what :func:`prunable` named; False where somebody has begun to work on it in the meantime."""
-    with at_rest(_marker(path)) as nobody:
+    with at_rest(_marker(path.parent if path.name == FEATURES else path)) as nobody:
         if not nobody:
             return False
         if not path.is_dir():
@@ -186,12 +205,13 @@ def _users(root: str | Path) -> dict[str, list[str]]:
     for path, record in result.records(root):
         if record.get("status") == "finished" and isinstance(record.get("pretraining"), dict):
             users[str(record["pretraining"].get("key"))].append(path.parent.name)
-            users[str((record.get("data") or {}).get("digest"))].append(path.parent.name)
+            for images in ("data", "transfer"):  # whose digest is that of the images with labels
+                users[str((record.get(images) or {}).get("digest"))].append(path.parent.name)
     for path in sorted(Path(root).glob(f"results/*/{PROGRESS}")):
         at_it = seen(path)
         if at_it is not None and at_it.alive:
-            for used in ("pretraining", "data"):
-                users[str(at_it.facts.get(used))].append(f"{path.parent.name} (being measured)")
+            for used in ("pretraining", "data", "transfer"):
+                users[str(at_it.facts.get(used))].append(f"{path.parent.name}{BEING_MEASURED}")
     return users
 
 

@@ -7,7 +7,7 @@
 ``manifest.json``    what it is, what it took, and the SHA-256 of the files above; written last
 ``checkpoint.npz``   while it is unfinished: the state to go on from
 ``progress.json``    while it is unfinished: who is at it, and how far it is
-``features/<view>``  what the network, and the same before its first step, make of every image; sealed by itself
+``features/..``      what the network, and the same before its first step, make of every image: :mod:`.features`
 ===================  =====================================================================================
 
 Files are the truth; there is no index. A folder that is not what its manifest says is set aside, never overwritten.
@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.config.cell import View
 from simclr.foundation.files import MANIFEST, SET_ASIDE, Damaged, seal, sealed, set_aside, whole_file
+from simclr.store import features
 from simclr.store.claim import Place, Report
+from simclr.store.features import FEATURES, Features
 
 WEIGHTS, HISTORY, CONFIG, CHECKPOINT, PROGRESS = (
     "network.npz",
@@ -63,44 +64,22 @@ class Pretraining:
         """
         return load_arrays(self.folder / WEIGHTS)
 
-    def features(self, view: View | str) -> Features | None:
-        """What the network makes of every image seen in that way; None where nobody has computed it yet.
+    def features_folder(self, seen: str, network: str, layer: str) -> Path:
+        """Where features lie, or will: how the images are seen (:attr:`.cell.Cell.seen`), by which network, where."""
+        return self.folder / FEATURES / seen / f"{network}-{layer}"
 
-        Raises:
-            Damaged: it was computed, and something is wrong with it.
-        """
-        folder = self.folder / "features" / str(view)
-        manifest = sealed(folder)
-        return None if manifest is None else Features(folder, manifest)
-
-
-@dataclass(frozen=True)
-class Features:
-    """What a network makes of every image, at every layer and stage: of the trained network, and before training."""
-
-    folder: Path
-    manifest: dict[str, Any]
-
-    def of(self, network: str, layer: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features (N, D) of the training and (M, D) of the test images.
+    def features(self, seen: str, network: str, layer: str) -> Features | None:
+        """What the network, or the same before its first step, makes of every image; None where it is not known.
 
         Args:
+            seen: which images, and how it looks at them.
             network: ``trained`` or ``untrained``.
             layer: the name of a layer or stage.
 
         Raises:
-            Damaged: the file cannot be read.
+            Damaged: it was computed, and something is wrong with it.
         """
-        found = load_arrays(self.folder / f"{network}.npz", [f"train/{layer}", f"test/{layer}"])
-        return found[f"train/{layer}"], found[f"test/{layer}"]
-
-    def example_views(self) -> NDArray[np.uint8]:
-        """Pairs of views of a few training images, as the network sees them: (M, 2, H, W, C)."""
-        return load_arrays(self.folder / "views.npz", ["pairs"])["pairs"]
-
-    def alignment(self, layer: str) -> float:
-        """Mean squared distance of two views' unit features over the test images, see :mod:`representation`."""
-        return float(self.manifest["alignment"][layer])
+        return features.find(self.features_folder(seen, network, layer))
 
 
 def folder(root: str | Path, key: str) -> Path:
@@ -157,31 +136,7 @@ def publish(where: Path, weights: Arrays, facts: Mapping[str, Any]) -> Pretraini
     return Pretraining(where, manifest)
 
 
-def publish_features(
-    pretraining: Pretraining, view: str, networks: Mapping[str, Arrays], facts: Mapping[str, Any]
-) -> Features:
-    """Keep what a pretraining's network makes of every image.
-
-    Args:
-        pretraining: whose network it is.
-        view: which images, and how it looked at them, see :attr:`simclr.config.cell.Cell.seen`.
-        networks: by ``trained`` and ``untrained``, arrays named ``train/<layer>`` and ``test/<layer>``; under ``views``
-            a few pairs of views.
-        facts: what else is worth keeping, ``alignment`` by layer among it.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    where = pretraining.folder / "features" / view
-    where.mkdir(parents=True, exist_ok=True)
-    for name, arrays in networks.items():
-        save_arrays(where / f"{name}.npz", arrays)
-    weights = pretraining.manifest["files"][WEIGHTS]["sha256"]
-    manifest = seal(where, [f"{name}.npz" for name in networks], {"schema": SCHEMA, "weights": weights, **facts})
-    return Features(where, manifest)
-
-
-def clear(root: str | Path, key: str, view: str, report: Report) -> None:
+def clear(root: str | Path, key: str, report: Report) -> None:
     """Set aside what is damaged of a pretraining, and remove what a killed process left half-written.
 
     Only whoever holds the claim may do that.
@@ -191,22 +146,12 @@ def clear(root: str | Path, key: str, view: str, report: Report) -> None:
         found = find(root, key)
         (where / (WEIGHTS if found is None else CHECKPOINT)).unlink(missing_ok=True)
         for path in where.glob(".*"):
-            path.unlink()
+            if not path.is_dir():  # what was being removed goes with the next prune
+                path.unlink()
     except Damaged as damage:
         aside = set_aside(where)
         where.mkdir(exist_ok=True)
         report(f"{where}: {damage}: set aside as {aside.name}, and pretrained again")
-        return
-    if found is None:
-        return
-    features = where / "features" / view
-    for path in features.glob(".*"):
-        path.unlink()
-    try:
-        found.features(view)
-    except Damaged as damage:
-        aside = set_aside(features)
-        report(f"{features}: {damage}: set aside as {aside.name}, and computed again")
 
 
 def history(where: Path) -> list[dict[str, float]]:

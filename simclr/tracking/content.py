@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simclr.data.labels import drawn
 from simclr.tracking import pictures
 
 if TYPE_CHECKING:
     import wandb
 
-MOST_ROWS = 10_000
-"""Test images in a table of predictions."""
+MOST_ROWS = 1000
+"""Test images in a table of predictions; of more, of each class its share."""
 
 
 @dataclass(frozen=True)
@@ -67,32 +68,35 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def drawings(record: Mapping[str, Any], material: Material | None) -> dict[str, Callable[[], pictures.Picture]]:
     """What draws each picture of a cell, by name, once it is called."""
-    drawn: dict[str, Callable[[], pictures.Picture]] = {}
+    made: dict[str, Callable[[], pictures.Picture]] = {}
     if material is not None:
         seed = record["cell"]["seed"]
-        drawn["tsne"] = partial(pictures.scatter, material.features, material.labels, material.classes, seed)
+        made["tsne"] = partial(pictures.scatter, material.features, material.labels, material.classes, seed)
         if material.history:
-            drawn["loss"] = partial(pictures.loss_curve, material.history)
+            made["loss"] = partial(pictures.loss_curve, material.history)
         if len(material.views):
-            drawn["views"] = partial(pictures.view_grid, material.views)
+            made["views"] = partial(pictures.view_grid, material.views)
     probe = record.get("probe") or {}
-    if probe.get("confusion"):
-        drawn["confusion"] = partial(pictures.confusion, probe["confusion"], probe["classes"])
-    return drawn
+    if probe.get("confusion") and len(probe["classes"]) <= pictures.MOST_CLASSES:
+        made["confusion"] = partial(pictures.confusion, probe["confusion"], probe["classes"])
+    elif probe.get("confused"):
+        made["confused"] = partial(pictures.confused, probe["confused"])
+    return made
 
 
 def table(predictions: Mapping[str, NDArray[Any]], classes: Sequence[str], names: Sequence[str]) -> wandb.Table:
     """A row per test image: what it is, what most probes say, and how many of them are right."""
     import wandb
 
-    labels = predictions["labels"][:MOST_ROWS]
+    places = drawn(predictions["labels"], MOST_ROWS, 0)
+    labels = predictions["labels"][places]
     columns: dict[str, list[Any]] = {
-        "image": [str(names[number]) if number < len(names) else str(number) for number in range(len(labels))],
+        "image": [str(names[number]) if number < len(names) else str(number) for number in places],
         "class": [classes[label] for label in labels],
     }
     for representation, given in predictions.items():
         if representation != "labels":
-            said = np.atleast_2d(given)[:, : len(labels)]
+            said = np.atleast_2d(given)[:, places]
             votes = np.stack([(said == number).sum(axis=0) for number in range(len(classes))])
             columns[representation] = [classes[number] for number in votes.argmax(axis=0)]
             columns[f"{representation}, share right"] = [float(share) for share in (said == labels).mean(axis=0)]

@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simclr.data.labels import drawn
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Picture = NDArray[np.uint8]
 
-MOST_POINTS = 500
+MOST_POINTS = 2000
 """Images in a t-SNE: its time grows with them, and a scatter of more cannot be read."""
+MOST_CLASSES = 30
+"""Classes in one picture; of more, some are drawn, or some pairs of them."""
 
 
 def loss_curve(history: Sequence[Mapping[str, float]]) -> Picture:
@@ -60,11 +64,22 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Pictur
     return _pixels(figure)
 
 
+def confused(pairs: Sequence[Mapping[str, Any]]) -> Picture:
+    """The pairs of classes that are mistaken most often, as a record has them: ``true``, ``given``, ``count``."""
+    figure = _figure(8, 1.2 + 0.36 * len(pairs))
+    axes = figure.subplots()
+    axes.barh(range(len(pairs)), [each["count"] for each in pairs], color="C0", height=0.62)
+    axes.set_yticks(range(len(pairs)), [f"{each['true']} taken for {each['given']}" for each in pairs])
+    axes.invert_yaxis()
+    axes.set(xlabel="test images, over all label subsets", title="mistaken most often")
+    return _pixels(figure)
+
+
 def scatter(features: NDArray[Any], labels: NDArray[Any], classes: Sequence[str], seed: int) -> Picture:
     """The representation in the plane by t-SNE (van der Maaten and Hinton 2008), coloured by class.
 
     Args:
-        features: (N, D), of N images; at most ``MOST_POINTS`` are drawn.
+        features: (N, D), of N images; at most ``MOST_POINTS`` of ``MOST_CLASSES`` classes are drawn.
         labels: (N,), each image's position in ``classes``.
         classes: their names; none of images without labels.
         seed: which ones are drawn, and how they come to lie.
@@ -72,23 +87,25 @@ def scatter(features: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    chosen = np.random.default_rng(seed).permutation(len(labels))[:MOST_POINTS]
-    some = np.asarray(features, np.float32)[chosen]
+    chosen = drawn(labels, MOST_POINTS, seed, MOST_CLASSES)
+    some, of = np.asarray(features[chosen], np.float32), np.asarray(labels)[chosen]
     method = TSNE(perplexity=min(30, (len(some) - 1) / 3), init="pca", random_state=seed)
     # On a few hundred points threads cost more than they save, beside other work many times as much.
     with threadpool_limits(1):
         plane = method.fit_transform(some)
     figure = _figure(7, 6)
     axes = figure.subplots()
-    colours = _colours(len(classes))
+    shown = np.unique(of) if classes else ()
+    colours = _colours(len(shown))
     if not classes:
         axes.scatter(plane[:, 0], plane[:, 1], s=10, color="C0")
-    for number, name in enumerate(classes):
-        of_class = plane[np.asarray(labels)[chosen] == number]
-        axes.scatter(of_class[:, 0], of_class[:, 1], s=10, color=colours[number], label=name)
-    axes.set(title=f"t-SNE of {len(some)} {'test ' if classes else ''}images", xticks=[], yticks=[])
+    for number, colour in zip(shown, colours, strict=False):
+        of_class = plane[of == number]
+        axes.scatter(of_class[:, 0], of_class[:, 1], s=10, color=colour, label=classes[number])
+    of_some = f" of {len(shown)} of {len(classes):,} classes" if len(classes) > len(shown) > 0 else ""
+    axes.set(title=f"t-SNE of {len(some):,} {'test ' if classes else ''}images{of_some}", xticks=[], yticks=[])
     if classes:
-        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), ncols=1 + len(classes) // 25)
+        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), ncols=1 + len(shown) // 25)
     return _pixels(figure)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from simclr.foundation import machine
 from simclr.training import compilation
@@ -56,6 +58,19 @@ def start_tensorflow(threads: int | None, strategy: str = "one", xla: bool | Non
     if tf.config.threading.get_inter_op_parallelism_threads() != 1:
         log.warning("TensorFlow was running before this: weights may differ in their last bits between runs")
     return int(wanted)
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Products of matrices in all of float32's digits: a GPU rounds their factors to ten bits otherwise (TF32)."""
+    import tensorflow as tf
+
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
 class _quiet_standard_error:  # noqa: N801 (a context manager reads as a phrase)

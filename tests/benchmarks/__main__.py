@@ -10,6 +10,7 @@ from simclr.foundation import machine
 from tests.benchmarks import (
     cost,
     curve,
+    evaluation,
     gpu,
     grid,
     memory,
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "reuse": reuse.measure,
     "grid": grid.measure,
     "report": report.measure,
+    "evaluation": evaluation.measure,
     "cost": cost.measure,
     "precision": precision.measure,
     "curve": curve.measure,

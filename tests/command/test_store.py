@@ -27,6 +27,8 @@ from simclr.training.runtime import start_tensorflow
 from tests.store.commands import RUN, TINY
 
 HOUR_AGO = 2 * 3600
+LAYERS = 8
+"""And stages, of the network that is measured: of few images the features of all are kept, before training too."""
 
 
 class Store:
@@ -36,7 +38,8 @@ class Store:
         self.root, self.record, self._capsys = root, record, capsys
         self.key: str = record["pretraining"]["key"]
         self.folder = store.folder(root, self.key)
-        (self.baseline,) = (root / "baselines").glob("[!.]*")
+        self.baselines = sorted((root / "baselines").glob("[!.]*"))
+        self.baseline = self.baselines[0]
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
         """What a command prints, errors last."""
@@ -198,14 +201,14 @@ def test_a_further_cell_needs_no_tensorflow_tracked_or_not(command, tmp_path):
 
 
 def test_verify_finds_nothing_wrong_with_what_was_just_made(command):
-    assert command("verify") == "3 folders checked, 0 damaged\n"
+    assert command("verify") == f"{1 + 2 * LAYERS + len(command.baselines)} folders checked, 0 damaged\n"
 
 
 @pytest.mark.parametrize("part", ["weights", "features", "baseline"])
 def test_verify_finds_a_changed_bit_of_any_part_and_names_it(command, part):
-    parts = {"weights": command.folder, "features": next((command.folder / "features").iterdir())}
+    parts = {"weights": command.folder, "features": next((command.folder / "features").glob("*/trained-encoder"))}
     folder = parts.get(part, command.baseline)
-    file = {"weights": store.WEIGHTS, "features": "trained.npz", "baseline": "predictions.npz"}[part]
+    file = {"weights": store.WEIGHTS, "features": "test.npy", "baseline": "predictions.npz"}[part]
     flip(folder / file)
     said = command("verify", code=1)
     assert f"{folder}: {file} has changed since it was written" in said
@@ -250,9 +253,9 @@ def test_an_export_gives_the_stored_features_without_this_package(command, compo
     )
     assert done.returncode == 0, done.stderr
     (view,) = (command.folder / "features").iterdir()
-    features = store.find(command.root, command.key).features(view.name)
+    pretraining = store.find(command.root, command.key)
     for layer, folder in zip(layers, folders, strict=True):
-        stored = features.of("trained", layer)[1]
+        stored = pretraining.features(view.name, store.TRAINED, layer).test
         with np.load(folder / "found.npz") as found:
             assert np.abs(found["keras"] - stored).max() <= 1e-5
             assert np.abs(found["saved"] - stored).max() <= 1e-5
@@ -312,7 +315,8 @@ def test_what_no_result_uses_is_named_and_with_yes_deleted(command):
     command.forget_results()
     said = command("prune")
     assert f"would delete {command.folder}: no result uses it" in said
-    assert f"would delete {command.baseline}: no result uses its data" in said
+    for baseline in command.baselines:
+        assert f"would delete {baseline}: no result uses its data" in said
     assert command.folder.exists()
     assert command.baseline.exists()
     command("prune", "--yes")
@@ -324,7 +328,7 @@ def test_what_is_left_over_in_something_unused_goes_with_it(command):
     command.forget_results()
     (command.folder / ".network.npz.abc").write_bytes(b"half")
     age(command.folder / ".network.npz.abc")
-    assert command("prune", "--yes").count("deleted ") == 2
+    assert command("prune", "--yes").count("deleted ") == 1 + len(command.baselines)
     assert list((command.root / "pretrained").iterdir()) == []
 
 
@@ -352,6 +356,27 @@ def test_what_is_being_measured_is_not_touched(command):
     assert command.baseline.exists()
 
 
+def test_features_go_where_that_is_asked_for_and_are_made_again_to_the_bit(command, composed):
+    features = command.folder / "features"
+    before = {path.relative_to(features): path.read_bytes() for path in features.rglob("*.npy")}
+    assert "features" not in command("prune")
+    assert f"would delete {features}: can be made again, " in command("prune", "--features")
+    assert features.exists()
+    assert f"deleted {features}" in command("prune", "--features", "--yes")
+    assert not features.exists()
+    again = experiment.run(composed(*TINY, "rerun=true", f"root={command.root}"))
+    assert {name: again[name] for name in ("probe", "baselines", "representation")} == {
+        name: command.record[name] for name in ("probe", "baselines", "representation")
+    }
+    assert {path.relative_to(features): path.read_bytes() for path in features.rglob("*.npy")} == before
+
+
+def test_features_of_what_is_being_measured_are_not_touched(command):
+    with Presence(result.folder(command.root, "a-cell") / PROGRESS, pretraining=command.key):
+        assert command("prune", "--features", "--yes") == "0 B freed\n"
+    assert (command.folder / "features").exists()
+
+
 def test_what_could_be_gone_on_from_is_kept_unless_that_is_asked_for(command):
     unfinished = command.folder.with_name("0" * 16)
     unfinished.mkdir()
@@ -363,13 +388,13 @@ def test_what_could_be_gone_on_from_is_kept_unless_that_is_asked_for(command):
 
 
 def test_what_was_set_aside_or_left_half_written_long_ago_is_pruned(command):
-    (view,) = (command.folder / "features").iterdir()
+    (view,) = (command.folder / "features").glob("*/trained-encoder")
     aside = [
         shutil.copytree(command.folder, command.folder.with_name(f"{command.key}{SET_ASIDE}20200101T000000")),
         shutil.copytree(view, view.with_name(f"{view.name}{SET_ASIDE}20200101T000000")),
         shutil.copytree(command.baseline, command.baseline.with_name(f"{command.baseline.name}{SET_ASIDE}2020")),
     ]
-    halves = [command.folder / ".network.npz.abc", view / ".views.npz.abc", command.baseline / ".record.json.abc"]
+    halves = [command.folder / ".network.npz.abc", view / ".views.npy.abc", command.baseline / ".record.json.abc"]
     fresh, marker = command.folder / ".history.csv.abc", command.folder.with_name(f".{'0' * 16}.lock")
     for path in (*halves, fresh, marker):
         path.write_bytes(b"half")
@@ -384,4 +409,4 @@ def test_what_was_set_aside_or_left_half_written_long_ago_is_pruned(command):
         assert not path.exists()
     assert fresh.exists()
     assert marker.exists()
-    assert command("verify") == "3 folders checked, 0 damaged\n"
+    assert command("verify") == f"{1 + 2 * LAYERS + len(command.baselines)} folders checked, 0 damaged\n"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simclr.config.cell import ImpossibleCell
-from simclr.data.labels import draws_with_replacement, labels_per_class, stratified_subsets
+from simclr.data.labels import drawn, draws_with_replacement, labels_per_class, stratified_subsets
 
 LABELS = np.repeat(np.arange(3), (20, 30, 50))
 
@@ -54,3 +54,25 @@ def test_the_documents_draw_with_replacement():
     (draw,) = draws_with_replacement(np.zeros(1000, int), 0.5, 1, seed=0)
     assert len(draw) == 500
     assert len(set(draw.tolist())) < 450
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(1, 200), st.integers(0, 9))
+def test_what_is_drawn_for_a_picture_has_of_each_class_its_share(sizes, most, seed):
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    places = drawn(labels, most, seed)
+    assert (np.diff(places) > 0).all()
+    assert len(places) == min(most, len(labels))
+    expected = np.array(sizes) * len(places) / len(labels)
+    assert (np.abs(np.bincount(labels[places], minlength=len(sizes)) - expected) <= 1).all()
+
+
+def test_of_many_classes_a_few_are_drawn_for_a_picture():
+    labels = np.arange(5000) % 1000
+    places = drawn(labels, 60, 0, classes=10)
+    assert len(np.unique(labels[places])) == 10
+    assert len(places) == 50
+    assert places.tolist() == drawn(labels, 60, 0, classes=10).tolist()
+
+
+def test_images_without_labels_are_drawn_too():
+    assert len(drawn(np.full(100, -1), 30, 0, classes=10)) == 30

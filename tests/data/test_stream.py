@@ -231,8 +231,8 @@ def test_features_pairs_and_examples_are_the_same(
     def seen(images: Images):
         look = features.Eye(representations(network, layers), View(16, mirror=True, centre=True))
         yield from look(images.train).items()
-        for name, pair in features.view_pairs(network, layers, images.train, config.augment, 16, 0).items():
-            yield name, np.stack(pair)
+        for name, apart in features.alignments(network, layers, images.train, config.augment, 16, 0).items():
+            yield name, np.array(apart)
         yield "examples", features.example_views(images.train, config.augment, 16, 0)
 
     for (name, one), (other_name, other) in zip(seen(kept), seen(streamed), strict=True):
@@ -240,10 +240,10 @@ def test_features_pairs_and_examples_are_the_same(
         same(one, other)
 
 
-def test_the_pixels_of_the_baseline_are_the_same(kept: Images, streamed: Images) -> None:
-    same(pixel_features(streamed.train), pixel_features(kept.train))
+def test_the_pixels_of_the_baseline_are_the_same(kept: Images, streamed: Images, tmp_path: Path) -> None:
+    same(pixel_features(streamed.train, tmp_path), pixel_features(kept.train, tmp_path))
     chosen = np.array([3, 20, 21])
-    same(pixel_features(streamed.train, chosen), pixel_features(kept.train)[chosen])
+    same(pixel_features(streamed.train, tmp_path, chosen), pixel_features(kept.train, tmp_path)[chosen])
 
 
 @pytest.fixture
@@ -271,11 +271,13 @@ def test_a_broken_file_fails_the_run_by_its_name_when_its_turn_comes_and_what_wa
     assert Trained(config, streamed, state).outcome() == trained.outcome()
 
 
-def test_a_broken_file_among_those_that_features_are_made_of_is_named(broken: tuple[Tree, Path]) -> None:
+def test_a_broken_file_among_those_that_features_are_made_of_is_named(
+    broken: tuple[Tree, Path], tmp_path: Path
+) -> None:
     tree, path = broken
     images = load(replace(tree.config(SIDE), cache_gib=0), tree.root / "cache")
     with pytest.raises(RunFailed, match=re.escape(str(path))):
-        pixel_features(images.train)
+        pixel_features(images.train, tmp_path)
 
 
 def test_a_run_that_meets_a_broken_file_ends_with_one_line_and_a_record(
@@ -320,7 +322,10 @@ def test_a_network_is_fine_tuned_to_the_same_answers(
     quick = ("probe.epochs=2", "probe.folds=2", "probe.batch_size=4", "probe.learning_rates=[0.01]")
     config = composed(*TINY, "probe=finetune", *quick, "data.cache_gib=0", f"data.root={photographs.root}")
     subset = np.arange(0, 34, 2)
-    one, other = (FineTuning(config.recipe, config.probe, images, "encoder", None) for images in (kept, streamed))
+    one, other = (
+        FineTuning(config.recipe, config.probe, images, "encoder", None, photographs.root)
+        for images in (kept, streamed)
+    )
     found, expected = other(subset), one(subset)
     same(found.train, expected.train)
     same(found.test, expected.test)

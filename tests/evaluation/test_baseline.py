@@ -65,7 +65,6 @@ def test_it_is_a_record_like_a_probes_with_an_accuracy_for_each_subset(first):
     accuracy = evaluation.record["test_accuracy"]
     assert len(accuracy["values"]) == 2
     assert accuracy["ci95"][0] <= accuracy["mean"] <= accuracy["ci95"][1]
-    assert np.sum(evaluation.record["confusion"]) == 60
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def measured(composed, folder, tmp_path_factory):
-    """A finished cell on these images: root, key, the images and what its network makes of the test images."""
+    """A finished cell on these images: root, key, the images, and what its network makes of them at a layer."""
     root = tmp_path_factory.mktemp("runs")
     given = ("data=folder", f"data.root={folder}", "pretrain.batch_size=8", "probe.label_fraction=0.5")
     config = composed(*QUICK, *given, f"root={root}")
@@ -38,7 +38,7 @@ def measured(composed, folder, tmp_path_factory):
     images = data.load(config.data, root / "data")
     pretraining = store.find(root, key)
     (view,) = (pretraining.folder / "features").iterdir()
-    return root, key, images, pretraining.features(view.name)
+    return root, key, images, lambda layer: pretraining.features(view.name, store.TRAINED, layer)
 
 
 def rows(file: Path) -> tuple[list[str], np.ndarray]:
@@ -62,10 +62,10 @@ def test_its_rows_are_what_a_probe_would_see(measured, folder, tmp_path, kind, l
     assert embed(measured, folder, out, "--layer", layer) == 0
     paths, features = rows(out)
     images: Images = measured[2]
-    train, test = measured[3].of("trained", layer)
+    stored = measured[3](layer)
     assert paths == [*images.test.paths, *images.train.paths]
     assert features.dtype == np.float32
-    np.testing.assert_allclose(features, np.concatenate([test, train]), atol=1e-5)
+    np.testing.assert_allclose(features, np.concatenate([stored.test, stored.train]), atol=1e-5)
 
 
 def test_an_image_that_cannot_be_read_has_no_row_and_is_named(measured, tmp_path, capsys):

@@ -54,8 +54,11 @@ def test_features_of_an_image_do_not_depend_on_its_batch(network, made_up_split)
     assert single[0] == pytest.approx(together[3], abs=1e-5)
 
 
-def test_pairs_are_views_of_the_same_images(network, made_up_split):
-    still = AugmentConfig(name="affine")
-    first, second = features.view_pairs(network, ["encoder"], made_up_split(10), still, 16, seed=0)["encoder"]
-    assert first.shape == (10, 12)
-    assert first == pytest.approx(second, abs=1e-5)
+def test_views_that_do_not_vary_are_not_apart_and_others_are(network, made_up_split):
+    still, turned = AugmentConfig(name="affine"), AugmentConfig(name="affine", rotation=40)
+    apart = [
+        features.alignments(network, ["encoder", "stage_1"], made_up_split(10), augment, 16, seed=0)
+        for augment in (still, turned)
+    ]
+    assert list(apart[0].values()) == pytest.approx([0, 0], abs=1e-9)
+    assert min(apart[1].values()) > 1e-5

@@ -39,12 +39,12 @@ def images(made_up_split):
 
 
 @pytest.fixture
-def built(composed):
+def built(composed, tmp_path):
     """``built(images, "probe.epochs=2", weights=None)``: the procedure at the layer that the overrides ask for."""
 
     def build(images, *overrides, weights=None):
         config = composed(*QUICK, *overrides)
-        return FineTuning(config.recipe, config.probe, images, config.probe.layer, weights)
+        return FineTuning(config.recipe, config.probe, images, config.probe.layer, weights, tmp_path)
 
     return build
 
@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_answers_to_the_bit_whatever_was_trained_be
     for tuning in (first, again):
         tuning(SUBSET)
     everything = np.arange(48)
-    ours, theirs = (tuning._seen(images.train, everything)["logits"] for tuning in (first, again))
+    ours, theirs = (tuning._logits(images.train, everything) for tuning in (first, again))
     assert (ours == theirs).all()
 
 
@@ -139,7 +139,7 @@ def test_a_pretrained_network_needs_fewer_steps_than_one_at_its_first_weights(co
     weights = variables_by_name(pretrain(config.recipe, digits.train, "float32").network)
     (subset,) = stratified_subsets(digits.train.labels, 0.1, 1, seed=0)
     pretrained, first = (
-        FineTuning(config.recipe, config.probe, digits, "encoder", each)(subset) for each in (weights, None)
+        FineTuning(config.recipe, config.probe, digits, "encoder", each, tmp_path)(subset) for each in (weights, None)
     )
     assert accuracy(pretrained, digits) > accuracy(first, digits) + 0.05
 
@@ -172,8 +172,8 @@ def test_without_a_step_it_is_the_linear_probe(built, images):
 
     tuning = built(images)
     tuning._begin_with_probe(SUBSET)
-    seen = tuning._seen(images.test, np.arange(30))
-    features = tuning._seen(images.train, SUBSET)["features"]
+    seen = tuning._eye(images.test, np.arange(30))
+    features = tuning._eye(images.train, SUBSET)["features"]
     probe = LogisticRegression(tuple(tuning._settings.strengths))
     expected = probe(features, images.train.labels[SUBSET], seen["features"], images.test.labels, 0)
     assert (seen["logits"].argmax(axis=1) == expected.test).mean() > 0.95

@@ -31,6 +31,27 @@ def test_they_are_those_of_the_whole_matrix_the_nearest_first(monkeypatch, at_on
     np.testing.assert_allclose(similarity, -np.sort(-whole, axis=1)[:, :9], atol=1e-6)
 
 
+@pytest.mark.parametrize("at_once", [100, 1 << 20])
+def test_of_many_tensorflow_finds_the_same_a_few_of_both_at_a_time(monkeypatch, at_once):
+    bank, queries = features(500), features(70, seed=1)
+    similarity, places = joined(bank, queries, 9)
+    monkeypatch.setattr(neighbours, "MANY", 0)
+    monkeypatch.setattr(neighbours, "QUERIES", 20)
+    monkeypatch.setattr(neighbours, "SIMILARITIES", at_once)
+    again, there = joined(bank, queries, 9)
+    np.testing.assert_array_equal(there, places)
+    np.testing.assert_allclose(again, similarity, atol=1e-6)
+
+
+def test_the_classes_with_most_votes_are_told_from_twenty_classes_on():
+    labels = np.arange(300) % 25
+    bank = (np.eye(25)[labels] + 0.01 * features(300, 25)).astype(np.float32)
+    fit = WeightedNeighbours((3,))(bank, labels, bank[:50], labels[:50], 0)
+    assert fit.best.shape == (50, 5)
+    assert (fit.best == labels[:50, None]).any(axis=1).all()
+    assert WeightedNeighbours((3,))(bank, labels % 19, bank[:50], labels[:50], 0).best is None
+
+
 def test_of_a_small_bank_all_are_near():
     assert joined(features(3), features(5), 20)[1].shape == (5, 3)
 
@@ -39,7 +60,7 @@ def test_several_numbers_are_judged_as_each_would_be_alone(monkeypatch):
     monkeypatch.setattr(neighbours, "SIMILARITIES", 500)
     bank, queries, labels = features(90), features(40, seed=1), np.arange(90) % 4
     probe = WeightedNeighbours((1, 5, 20))
-    together = probe._votes(bank, labels, queries, probe.neighbours)
+    together, _ = probe._votes(bank, labels, queries, probe.neighbours)
     for number, given in zip(probe.neighbours, together, strict=True):
         np.testing.assert_array_equal(given, probe.classify(bank, labels, queries, number))
 

@@ -292,14 +292,14 @@ def test_another_cells_pretraining_that_fails_here_is_no_failure_of_the_cell_tha
     others = [SimpleNamespace(head=SimpleNamespace(name=name)) for name in ("fails", "is there", "is made")]
     tried = []
 
-    def pretrain(config: Any, _: Any) -> bool:
+    def pretrain(config: Any, *_: Any) -> bool:
         tried.append(config.head.name)
         if tried[-1] == "fails":
             raise RunFailed("the loss is not finite")
         return bool(tried[-1] == "is made")
 
-    monkeypatch.setattr(agents, "_others", lambda *_: iter(others))
-    meanwhile = agents.another_pretraining(SimpleNamespace(), SimpleNamespace(), pretrain)  # type: ignore[arg-type]
+    monkeypatch.setattr(agents.Sweep, "_one_of_each_other", lambda _: others)
+    meanwhile = agents.Sweep(SimpleNamespace(), SimpleNamespace()).another_pretraining(pretrain)  # type: ignore[arg-type]
     assert (meanwhile(), meanwhile()) == (True, False)
     assert tried == ["fails", "is there", "is made"]
     assert "head=fails failed here: the loss is not finite" in caplog.text

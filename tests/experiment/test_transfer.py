@@ -68,8 +68,8 @@ def test_raw_pixels_are_those_of_the_images_that_are_asked_about(asked):
 def test_features_of_both_sets_are_kept_side_by_side(asked):
     records, root = asked
     pretraining = store.find(root, records["pets"]["pretraining"]["key"])
-    views = {folder.name: pretraining.features(folder.name) for folder in (pretraining.folder / "features").iterdir()}
-    counts = {name.startswith("on-"): len(each.of("trained", "encoder")[0]) for name, each in views.items()}
+    views = [folder.name for folder in (pretraining.folder / "features").iterdir()]
+    counts = {view.startswith("on-"): len(pretraining.features(view, store.TRAINED, "encoder").train) for view in views}
     assert counts == {False: 16, True: 18}
 
 

@@ -26,7 +26,7 @@ def test_a_record_is_written_with_the_configuration_that_made_it(composed, tmp_p
 
 
 def test_nothing_but_whole_files_is_ever_seen(composed, tmp_path):
-    result.write(tmp_path, "a-cell", record(composed), "", {"labels": np.arange(3)})
+    result.write(tmp_path, "a-cell", record(composed), "", {"predictions.npz": {"labels": np.arange(3)}})
     names = sorted(file.name for file in (tmp_path / "results" / "a-cell").iterdir())
     assert names == ["config.yaml", "predictions.npz", "result.json"]
 
@@ -48,7 +48,7 @@ def test_numbers_that_json_does_not_have_become_null(composed, tmp_path):
 
 
 def test_predictions_come_back_without_unpickling(composed, tmp_path):
-    path = result.write(tmp_path, "a-cell", record(composed), "", {"labels": np.arange(3)})
+    path = result.write(tmp_path, "a-cell", record(composed), "", {"predictions.npz": {"labels": np.arange(3)}})
     assert np.load(path.parent / "predictions.npz", allow_pickle=False)["labels"].tolist() == [0, 1, 2]
 
 

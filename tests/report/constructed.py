@@ -231,16 +231,15 @@ def _pretrained(folder: Path, cell: Made, labels: np.ndarray, features: bool) ->
 
 
 def _features(folder: Path, cell: Made, labels: np.ndarray, generator: np.random.Generator) -> None:
-    folder.mkdir(parents=True)
     train_labels = np.repeat(np.unique(labels), 60)
     for network, strength in (("trained", 2.5), ("untrained", 0.6)):
-        members = {}
         for place, layer in enumerate(INDEX[cell.head]):
+            of_layer = folder / f"{network}-{layer}"
+            of_layer.mkdir(parents=True)
             decay = np.arange(1, WIDTH[layer] + 1) ** -(1.1 - 0.12 * place)
             centres = generator.standard_normal((labels.max() + 1, WIDTH[layer]))
             for split, given in (("train", train_labels), ("test", labels)):
                 noise = generator.standard_normal((len(given), WIDTH[layer]))
-                members[f"{split}/{layer}"] = ((strength * centres[given] + noise) * decay).astype(np.float32)
-        np.savez(folder / f"{network}.npz", **members)
-    alignment = {layer: 0.13 + 0.06 * list(INDEX["two_relu"]).index(layer) for layer in INDEX[cell.head]}
-    (folder / "manifest.json").write_text(json.dumps({"alignment": alignment}))
+                np.save(of_layer / f"{split}.npy", ((strength * centres[given] + noise) * decay).astype(np.float32))
+            apart = {"alignment": 0.13 + 0.06 * list(INDEX["two_relu"]).index(layer)} if network == "trained" else {}
+            (of_layer / "manifest.json").write_text(json.dumps(apart))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -23,17 +25,26 @@ def test_the_view_that_the_probe_has_is_preferred(tmp_path, cell):
     view.rename(other)
     assert features.view_folder(tmp_path, cell) == other
     named = view.with_name(f"{cell.settings['probe.image_size']}px-centre-mirror")
-    named.mkdir()
-    (named / "trained.npz").write_bytes((other / "trained.npz").read_bytes())
+    shutil.copytree(other, named)
     assert features.view_folder(tmp_path, cell) == named
 
 
 def test_a_layer_that_is_not_stored_or_not_finite_is_none(tmp_path, cell):
     view = features.view_folder(tmp_path, cell)
-    assert features.load(view, "trained", "test", "relu_1").shape == (60, 256)
-    assert features.load(view, "trained", "test", "relu_9") is None
-    np.savez(view / "trained.npz", **{"test/encoder": np.full((60, 4), np.nan, np.float32)})
-    assert features.load(view, "trained", "test", "encoder") is None
+    assert features.load(view, "test", "relu_1").shape == (60, 256)
+    assert features.load(view, "test", "relu_9") is None
+    np.save(view / "trained-encoder" / "test.npy", np.full((60, 4), np.nan, np.float32))
+    assert features.load(view, "test", "encoder") is None
+
+
+def test_of_many_images_those_are_loaded_that_are_asked_for_or_evenly_some(tmp_path):
+    folder = tmp_path / "trained-encoder"
+    folder.mkdir()
+    np.save(folder / "train.npy", np.arange(9000, dtype=np.float32)[:, None])
+    some = features.load(tmp_path, "train", "encoder")
+    assert len(some) == features.MOST_IMAGES
+    assert (some[0, 0], some[-1, 0]) == (0, 8999)
+    assert features.load(tmp_path, "train", "encoder", np.array([5, 7])).tolist() == [[5], [7]]
 
 
 def test_a_spectrum_is_that_of_a_singular_value_decomposition():
@@ -48,8 +59,7 @@ def test_a_map_keeps_classes_apart_and_is_the_same_each_time():
     generator = np.random.default_rng(0)
     labels = np.arange(60) % 2
     points = (generator.standard_normal((60, 12)) * 0.1 + np.outer(labels * 2 - 1, np.ones(12))).astype(np.float32)
-    chosen = features.choose(labels)
-    found, again = features.flat_map(points, chosen), features.flat_map(points, chosen)
+    found, again = features.flat_map(points), features.flat_map(points)
     assert (found == again).all()
     assert found.min() >= 0
     assert found.max() <= 1
@@ -58,5 +68,5 @@ def test_a_map_keeps_classes_apart_and_is_the_same_each_time():
 
 
 def test_points_that_are_all_the_same_are_a_map_all_the_same():
-    found = features.flat_map(np.ones((20, 3), np.float32), np.arange(20))
+    found = features.flat_map(np.ones((20, 3), np.float32))
     assert np.isfinite(found).all()

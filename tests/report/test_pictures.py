@@ -56,7 +56,7 @@ def test_shares_of_labels_and_epochs_have_pictures_where_the_grid_has_them(tmp_p
 
 def test_a_picture_of_what_is_gone_goes_too(copied):
     root = copied()
-    for file in [*root.glob("pretrained/*/history.csv"), *root.glob("pretrained/*/features/*/trained.npz")]:
+    for file in [*root.glob("pretrained/*/history.csv"), *root.glob("pretrained/*/features/*/trained-*/*")]:
         file.unlink()
     folder = write(root).page.parent
     assert {file.stem for file in folder.glob("*.png")} == {
@@ -66,8 +66,8 @@ def test_a_picture_of_what_is_gone_goes_too(copied):
 
 def test_files_that_make_no_picture_cost_that_picture_only(copied, caplog):
     root = copied()
-    for file in root.glob("pretrained/*/features/*/*.npz"):
-        file.write_bytes(b"PK\x03\x04")
+    for file in root.glob("pretrained/*/features/*/*/*.npy"):
+        file.write_bytes(b"\x93NUMPY")
     for file in root.glob("pretrained/*/history.csv"):
         file.write_bytes(b"epoch,loss\n\xff\xfe,nan\n")
     for file in root.glob("results/*/result.json"):

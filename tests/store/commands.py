@@ -107,7 +107,7 @@ def numbers(record: dict[str, Any]) -> dict[str, Any]:
 
 def kept(root: Path) -> dict[str, str]:
     """Of every file of the store and the results whose bytes are to be the same each time, the SHA-256."""
-    wanted = ("pretrained/*/*.npz", "pretrained/*/history.csv", "pretrained/*/features/*/*.npz", "baselines/*/*.npz")
+    wanted = ("pretrained/*/*.npz", "pretrained/*/history.csv", "pretrained/*/features/*/*/*.npy", "baselines/*/*.npz")
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for pattern in (*wanted, "baselines/*/record.json", "results/*/predictions.npz")

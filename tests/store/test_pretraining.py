@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from simclr import store
-from simclr.config.cell import View
 from simclr.config.validation import as_yaml
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput
@@ -23,17 +22,6 @@ from tests.mounts import small_disk
 from tests.training.test_pretrain import TINY
 
 KEY = "0123456789abcdef"
-VIEW = str(View(16, False, False))
-LAYERS = ("encoder", "projection")
-
-
-def arrays(seed: int) -> dict[str, np.ndarray]:
-    generator = np.random.default_rng(seed)
-    return {
-        f"{part}/{layer}": generator.normal(size=(count, 5)).astype(np.float32)
-        for part, count in (("train", 7), ("test", 3))
-        for layer in LAYERS
-    }
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +36,7 @@ def network(config):
 
 @pytest.fixture(scope="module")
 def original(config, network, tmp_path_factory):
-    """A root with one finished pretraining and the features of one view."""
+    """A root with one finished pretraining."""
     root = tmp_path_factory.mktemp("original")
     make(root, KEY, config, network)
     return root
@@ -65,12 +53,9 @@ def make(root: Path, key: str, config, network) -> store.Pretraining:
     where.mkdir(parents=True, exist_ok=True)
     (where / store.HISTORY).write_bytes(b"epoch,loss\r\n1,3.5\r\n")
     (where / store.CONFIG).write_text(as_yaml(config))
-    made = store.publish(
+    return store.publish(
         where, variables_by_name(network), {"channels": 1, "versions": machine.versions(), "loss": 3.5}
     )
-    alignment = {"alignment": dict.fromkeys(LAYERS, 0.25)}
-    store.publish_features(made, VIEW, {"trained": arrays(1), "untrained": arrays(2)}, alignment)
-    return made
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -190,58 +175,13 @@ def test_those_that_were_set_aside_are_not_among_them(root):
     assert list(store.every(root / "missing")) == []
 
 
-# Features
-
-
-def test_features_come_back_with_every_bit(root):
-    features = store.find(root, KEY).features(VIEW)
-    for name, seed in (("trained", 1), ("untrained", 2)):
-        for layer in LAYERS:
-            train, test = features.of(name, layer)
-            assert train.tobytes() == arrays(seed)[f"train/{layer}"].tobytes()
-            assert test.tobytes() == arrays(seed)[f"test/{layer}"].tobytes()
-    assert features.alignment("encoder") == 0.25
-
-
-def test_features_of_another_view_are_another_folder(root):
-    found = store.find(root, KEY)
-    for other in (View(32, False, False), View(16, True, False), View(16, False, True)):
-        assert found.features(other) is None
-    other = store.publish_features(found, str(View(32, False, False)), {"trained": arrays(3)}, {})
-    assert other.folder != found.features(VIEW).folder
-
-
-def test_features_say_of_which_weights_they_are(root):
-    found = store.find(root, KEY)
-    assert found.features(VIEW).manifest["weights"] == found.manifest["files"][store.WEIGHTS]["sha256"]
-
-
-@pytest.mark.parametrize("name", ["trained.npz", "untrained.npz"])
-@pytest.mark.parametrize("kind", ["truncated", "flipped", "removed"])
-def test_damaged_features_are_found_and_do_not_touch_the_pretraining(root, name, kind):
-    damage(store.folder(root, KEY) / "features" / str(VIEW) / name, kind)
-    found = store.find(root, KEY)
-    with pytest.raises(Damaged, match=name):
-        found.features(VIEW)
-
-
-def test_features_without_a_manifest_are_not_there(root):
-    (store.folder(root, KEY) / "features" / str(VIEW) / MANIFEST).unlink()
-    assert store.find(root, KEY).features(VIEW) is None
-
-
-def test_a_layer_that_was_not_kept_is_an_error_that_names_the_file(root):
-    with pytest.raises(Damaged, match=r"trained\.npz"):
-        store.find(root, KEY).features(VIEW).of("trained", "relu_7")
-
-
 # Setting aside
 
 
 def test_nothing_is_set_aside_of_what_is_in_order(root):
     before, said = content(root), []
-    store.clear(root, KEY, VIEW, said.append)
-    store.clear(root, "another", VIEW, said.append)
+    store.clear(root, KEY, said.append)
+    store.clear(root, "another", said.append)
     assert content(root) == before
     assert said == []
 
@@ -252,7 +192,7 @@ def test_a_damaged_pretraining_is_set_aside_whole_and_that_is_said(root, name, k
     where, said = store.folder(root, KEY), []
     damage(where / name, kind)
     before = content(where)
-    store.clear(root, KEY, VIEW, said.append)
+    store.clear(root, KEY, said.append)
     (aside,) = set_aside(where.parent)
     assert content(aside) == before
     assert len(said) == 1
@@ -261,26 +201,11 @@ def test_a_damaged_pretraining_is_set_aside_whole_and_that_is_said(root, name, k
     assert store.find(root, KEY) is None
 
 
-@pytest.mark.parametrize("name", ["trained.npz", "untrained.npz", MANIFEST])
-@pytest.mark.parametrize("kind", ["truncated", "flipped"])
-def test_damaged_features_are_set_aside_alone_and_that_is_said(root, name, kind):
-    where, said = store.folder(root, KEY) / "features" / str(VIEW), []
-    damage(where / name, kind)
-    before = content(where)
-    store.clear(root, KEY, VIEW, said.append)
-    (aside,) = set_aside(where.parent)
-    assert content(aside) == before
-    assert len(said) == 1
-    assert name in said[0]
-    assert said[0].endswith(f"set aside as {aside.name}, and computed again")
-    assert store.find(root, KEY).features(VIEW) is None
-
-
 def test_what_was_set_aside_before_is_kept(root, config, network):
     where = store.folder(root, KEY)
     for _ in range(3):
         damage(where / store.WEIGHTS, "flipped")
-        store.clear(root, KEY, VIEW, lambda _: None)
+        store.clear(root, KEY, lambda _: None)
         make(root, KEY, config, network)
     assert len(set_aside(where.parent)) == 3
 
@@ -289,8 +214,7 @@ def test_what_killed_writers_left_half_written_is_removed(root):
     where = store.folder(root, KEY)
     before = content(root)
     (where / ".network.npz.abcd").write_bytes(b"half")
-    (where / "features" / str(VIEW) / ".trained.npz.abcd").write_bytes(b"half")
-    store.clear(root, KEY, VIEW, lambda _: None)
+    store.clear(root, KEY, lambda _: None)
     assert content(root) == before
 
 
@@ -300,10 +224,10 @@ def test_one_that_was_killed_between_weights_and_manifest_is_unfinished_and_no_d
     (where / PUBLISHING).touch()
     assert store.find(root, KEY) is None
     said: list[str] = []
-    store.clear(root, KEY, VIEW, said.append)
+    store.clear(root, KEY, said.append)
     assert said == []
     assert set_aside(where.parent) == []
-    assert {path.name for path in where.iterdir()} == {store.HISTORY, store.CONFIG, "features"}
+    assert {path.name for path in where.iterdir()} == {store.HISTORY, store.CONFIG}
 
 
 def test_a_checkpoint_that_cannot_be_read_is_set_aside_and_that_is_said(tmp_path):

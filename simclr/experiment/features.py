@@ -1,0 +1,173 @@
+"""What a cell's network makes of every image: found in the store, or computed for the layers that are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simclr import store
+from simclr.config import Config
+from simclr.config.cell import Cell, ImpossibleCell, Layer, chosen, head_layers, probed_view, stage_layers
+from simclr.experiment.session import Session
+from simclr.foundation import machine
+from simclr.foundation.files import Damaged
+from simclr.store import TRAINED, UNTRAINED, Features, Pretraining
+from simclr.store.features import cleared, publish, writing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from simclr.data import Images
+    from simclr.evaluation.features import Eye
+
+Others = Callable[[], Iterable[Config]]
+"""The cells of the grid that a cell is part of, itself among them or not."""
+
+
+def nothing_else() -> Iterable[Config]:
+    """Of a cell that is asked for by itself."""
+    return ()
+
+
+def find(cell: Cell, pretraining: Pretraining, network: str = TRAINED) -> Features | None:
+    """What is known of the cell's layer.
+
+    Raises:
+        Damaged: something is wrong with it.
+    """
+    return pretraining.features(cell.seen, network, cell.layer.name)
+
+
+def of_trained(
+    cell: Cell, images: Images, pretraining: Pretraining, claim: store.Claim, session: Session, others: Others
+) -> Features:
+    """Compute what the trained network makes of the images, and, of few of them, the untrained one at every layer too.
+
+    In float32 whatever the training's precision was, so that anyone who loads the weights has the same features.
+
+    Args:
+        cell: whose layer is wanted.
+        images: those that are asked about.
+        pretraining: the cell's.
+        claim: to it.
+        session: keeps the time.
+        others: whose layers are wanted as well.
+    """
+    networks = (TRAINED, UNTRAINED) if _are_few(cell, images) else (TRAINED,)
+    _compute(cell, images, pretraining, claim, session, others, networks)
+    found = find(cell, pretraining)
+    assert found is not None
+    return found
+
+
+def of_untrained(cell: Cell, images: Images, pretraining: Pretraining, session: Session, others: Others) -> Features:
+    """What the network makes of the images before its first step: found, or computed now."""
+
+    def known() -> Features | None:
+        try:
+            return find(cell, pretraining, UNTRAINED)
+        except Damaged:
+            return None
+
+    def make(claim: store.Claim) -> Features:
+        from simclr.training.runtime import start_tensorflow
+
+        settings = cell.config.pretrain
+        with session("start"):
+            start_tensorflow(settings.threads, settings.strategy, settings.xla)
+        _compute(cell, images, pretraining, claim, session, others, (UNTRAINED,))
+        found = find(cell, pretraining, UNTRAINED)
+        assert found is not None
+        return found
+
+    found = store.obtain(store.place(cell.config.root, cell.key), known, make, session.report)
+    assert found is not None  # it waits
+    return found
+
+
+def _are_few(cell: Cell, images: Images) -> bool:
+    """Whether everything is kept: every layer and stage, of the trained and the untrained network."""
+    config = cell.config
+    numbers = sum(layer.width for layer in _layers(config)) * sum(map(len, images.described))
+    return 2 * 4 * numbers <= config.store.features_gib * 2**30
+
+
+def _layers(config: Config) -> list[Layer]:
+    return [*head_layers(config.encoder, config.head), *stage_layers(config.encoder)]
+
+
+def _wanted(cell: Cell, images: Images, others: Others) -> list[str]:
+    """All layers, of few images; else the cell's, and those that others ask the same network for, seen alike."""
+    every = [layer.name for layer in _layers(cell.config)]
+    if _are_few(cell, images):
+        return every
+    own, asked = chosen(cell.config), {cell.layer.name}
+    for config in others():
+        try:
+            other = chosen(config)
+        except ImpossibleCell:
+            continue
+        if (other.key, other.seen) == (own.key, own.seen):
+            asked.add(other.layer.name)
+    return [name for name in every if name in asked]
+
+
+def _compute(
+    cell: Cell,
+    images: Images,
+    pretraining: Pretraining,
+    claim: store.Claim,
+    session: Session,
+    others: Others,
+    networks: Iterable[str],
+) -> None:
+    """Write the features of wanted layers that are not there yet: all of a network's in one pass over the images."""
+    from simclr.evaluation.features import Eye
+    from simclr.model.network import assign_by_name, build_network, representations, variables_by_name
+
+    config, layers = cell.config, _wanted(cell, images, others)
+    network, eyes = store.network(pretraining), dict[tuple[str, ...], Eye]()
+    for which in networks:
+        folders = {layer: pretraining.features_folder(cell.seen, which, layer) for layer in layers}
+        missing = {layer: folder for layer, folder in folders.items() if cleared(folder, session.report) is None}
+        if not missing:
+            continue
+        if which == UNTRAINED:
+            # The same network with its first weights: what was compiled for it once serves both.
+            channels, side = images.described[0].channels, config.pretrain.side
+            first = build_network(config.encoder, config.head, channels, side, config.seed)
+            assign_by_name(network, variables_by_name(first))
+        names = tuple(missing)
+        if names not in eyes:
+            eyes[names] = Eye(representations(network, names), probed_view(config.probe, config.augment))
+        with session("features"):
+            _write(eyes[names], images, missing)
+            facts, views = dict[str, dict[str, Any]](), None
+            if which == TRAINED:
+                facts, views = _of_views(cell, images, pretraining, network, names)
+            claim.check()
+            images.check()
+            for layer, folder in missing.items():
+                publish(folder, {"versions": machine.versions(), **facts.get(layer, {})}, views)
+
+
+def _write(look: Eye, images: Images, folders: Mapping[str, Path]) -> None:
+    for part, split in zip(("train", "test"), images.described, strict=True):
+        with writing(folders, part, len(split)) as append:
+            for some in look.at_a_time(split):
+                append(some)
+
+
+def _of_views(
+    cell: Cell, images: Images, pretraining: Pretraining, network: Any, layers: Sequence[str]
+) -> tuple[dict[str, dict[str, Any]], NDArray[np.uint8]]:
+    """By layer, what is known of it beside its features; and a few pairs of views."""
+    from simclr.evaluation.features import alignments, example_views
+
+    config, (train, test) = cell.config, images.described
+    how = config.augment, int(config.pretrain.sizes[-1][0]), config.seed
+    weights = pretraining.manifest["files"][store.WEIGHTS]["sha256"]
+    found = alignments(network, layers, test, *how)
+    return {layer: {"weights": weights, "alignment": found[layer]} for layer in layers}, example_views(train, *how)
