@@ -16,8 +16,10 @@ from simclr.evaluation.rows import Rows
 if TYPE_CHECKING:
     from simclr.evaluation.softmax import Standard, Weights
 
-FEW = 5000
-"""Images; a probe of more looks at a few of them at a time, and holds a tenth out in place of five folds."""
+FEW = 2000
+"""Images; a probe of more looks at a few of them at a time, on TensorFlow's device."""
+FOLDED = 5000
+"""Images; of more a tenth is held out in place of five folds."""
 TENTH = 10
 NUMBERS = 1 << 23
 """Logits whose losses are in memory at a time."""
@@ -57,7 +59,7 @@ class LogisticRegression:
     def _fit_many(
         self, features: Rows, labels: Labels, classes: int, seed: int
     ) -> tuple[Weights, Standard, float | None]:
-        """Weights of many images, a tenth of which chooses the strength; what standardises; the tenth's accuracy."""
+        """Weights of many images, what standardises them, and the accuracy on those that were held out."""
         from simclr.training.runtime import start_tensorflow
 
         start_tensorflow(None)
@@ -65,18 +67,21 @@ class LogisticRegression:
 
         standard = standard_of(features)
         softmax = Softmax(features, labels, classes, standard)
-        folds = stratified_folds(labels, seed, most=TENTH)
-        fits: dict[float, Weights] = {}
+        folds = stratified_folds(labels, seed) if len(labels) <= FOLDED else stratified_folds(labels, seed, TENTH)[:1]
+        fits: list[Weights | None] = [None] * len(folds)
+        first: dict[float, Weights | None] = {}
 
         def held_out(strength: float) -> tuple[float, float]:
-            inside, outside = folds[0]
-            fits[strength] = softmax.fit(strength, fits[max(fits)] if fits else None, inside)
-            given = softmax.logits(fits[strength], outside)
-            right = float(np.mean(given.argmax(axis=1) == labels[outside]))
-            return _loss_at_best_sharpness(given, labels[outside]), right
+            given = []
+            for number, (inside, outside) in enumerate(folds):
+                fits[number] = fit = softmax.fit(strength, fits[number], inside)
+                given.append(softmax.logits(fit, outside))
+            first[strength] = fits[0]
+            true, logits = np.concatenate([labels[outside] for _, outside in folds]), np.concatenate(given)
+            return _loss_at_best_sharpness(logits, true), float(np.mean(logits.argmax(axis=1) == true))
 
         best, accuracy = self._search(held_out if folds else None)
-        return softmax.fit(best, fits.get(best)), standard, accuracy
+        return softmax.fit(best, first.get(best)), standard, accuracy
 
     def _choose(self, features: NDArray[Any], labels: Labels, seed: int) -> tuple[float, float | None]:
         """The strength with the least loss over five folds, and its accuracy there."""

@@ -1,13 +1,16 @@
 """Softmax regression on any number of images: L-BFGS over sums that are added up a few images at a time.
 
 The objective is scikit-learn's, ``sum of losses + |kernel|^2 / (2 C)``, and so is its minimum; what differs is that
-loss and gradient are computed in chunks, by TensorFlow on its device, in float32, and added up in float64.
+loss and gradient are computed in chunks, by TensorFlow on its device, in float32, and added up in float64, and that
+steps are taken along the features' principal directions, scaled by their curvature: features of a network repeat each
+other, and a search along them as they are takes many times as many looks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,29 +74,53 @@ class Softmax:
         from scipy.optimize import minimize
 
         width, count = self._features.shape[1], len(self._labels if places is None else places)
-        shape = (width, self._classes)
-        begun = np.zeros((width + 1) * self._classes)
-        if start is not None:
-            begun = np.concatenate([start.kernel.ravel(), start.bias])
-
+        shape, split = (width, self._classes), width * self._classes
+        axes, spread = self._directions
+        # Curvature where all chances are alike: in steps by its square root every direction is as steep as the others.
+        alike = (1 - 1 / self._classes) / self._classes
+        along, of_bias = 1 / np.sqrt(alike * spread + 1 / (strength * count))[:, None], 1 / np.sqrt(alike)
         kept = list(self._chunks(places)) if count * width <= KEPT else None
+        steepest = np.inf
+
+        def weights(flat: NDArray[np.float64]) -> Weights:
+            return Weights(axes @ (along * flat[:split].reshape(shape)), of_bias * flat[split:])
 
         def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            kernel, bias = flat[: width * self._classes].reshape(shape), flat[width * self._classes :]
-            loss, of_kernel, of_bias = 0.0, np.zeros(shape), np.zeros(self._classes)
+            nonlocal steepest
+            now, loss, by_kernel, by_bias = weights(flat), 0.0, np.zeros(shape), np.zeros(self._classes)
             for features, labels, known in kept or self._chunks(places):
-                sums = self._sums(features, labels, known, *map(_float32, (kernel, bias)))
+                sums = self._sums(features, labels, known, *map(_float32, (now.kernel, now.bias)))
                 loss += float(sums[0])
-                of_kernel += sums[1].numpy()
-                of_bias += sums[2].numpy()
-            of_kernel += kernel / strength
-            loss += 0.5 / strength * float((kernel**2).sum())
-            return loss / count, np.concatenate([of_kernel.ravel(), of_bias]) / count
+                by_kernel += sums[1].numpy()
+                by_bias += sums[2].numpy()
+            by_kernel = (by_kernel + now.kernel / strength) / count
+            by_bias /= count
+            loss += 0.5 / strength * float((now.kernel**2).sum())
+            steepest = max(np.abs(by_kernel).max(), np.abs(by_bias).max())
+            return loss / count, np.concatenate([(along * (axes.T @ by_kernel)).ravel(), of_bias * by_bias])
 
-        options = {"maxiter": ITERATIONS, "gtol": GRADIENT, "ftol": 64 * np.finfo(np.float32).eps ** 2}
+        def enough(_: NDArray[np.float64]) -> None:
+            if steepest < GRADIENT:
+                raise StopIteration
+
+        begun = np.zeros(split + self._classes)
+        if start is not None:
+            begun = np.concatenate([(axes.T @ start.kernel / along).ravel(), start.bias / of_bias])
+        options = {"maxiter": ITERATIONS, "gtol": 0.0, "ftol": 64 * np.finfo(np.float32).eps ** 2}
         with exact_float32():
-            found = minimize(objective, begun, jac=True, method="L-BFGS-B", options=options).x
-        return Weights(found[: width * self._classes].reshape(shape), found[width * self._classes :])
+            found = minimize(objective, begun, jac=True, method="L-BFGS-B", options=options, callback=enough).x
+        return weights(found)
+
+    @cached_property
+    def _directions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The principal directions (D, D) of the standardised features, and their mean squares along each (D,)."""
+        products = np.zeros((self._features.shape[1],) * 2)
+        with exact_float32():
+            for features, _, known in self._chunks(None):
+                some = features * known[:, None]
+                products += tf.matmul(some, some, transpose_a=True).numpy()
+        spread, axes = np.linalg.eigh(products / len(self._labels))
+        return axes, np.maximum(spread, 0)
 
     def logits(self, weights: Weights, places: Positions | None = None) -> NDArray[np.float32]:
         """(n, C), of the images at these places or of all."""

@@ -107,3 +107,29 @@ def test_a_probe_of_many_images_knows_what_one_of_few_does(monkeypatch):
     right = [np.mean(fit.test == test_labels * 2 + 1) for fit in (few[1], many[1])]
     assert right[1] == pytest.approx(right[0], abs=0.03)
     assert many[1].validation_accuracy == pytest.approx(few[1].validation_accuracy, abs=0.1)
+
+
+def repetitive(count: int = 3000, width: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Features that repeat each other, as those of a network do: a few directions have nearly all of the spread."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 5, count)
+    hidden = np.random.default_rng(1).standard_normal((5, width))[labels] + generator.standard_normal((count, width))
+    mixing = np.random.default_rng(2).standard_normal((width, width)) * np.geomspace(1, 0.003, width)[:, None]
+    return (hidden @ mixing).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("strength", [0.01, 1.0])
+def test_features_that_repeat_each_other_take_few_looks_to_the_very_minimum(monkeypatch, strength):
+    features, labels = repetitive()
+    standard = standard_of(features)
+    made = Softmax(features, labels, 5, standard)
+    looks, sums = [], made._sums
+    made._sums = lambda *given: looks.append(True) or sums(*given)
+    found = made.fit(strength)
+    assert len(looks) < 80
+    some = (features.astype(float) - standard.mean) * standard.scale
+    logits = some @ found.kernel + found.bias
+    rest = np.exp(logits - logits.max(axis=1, keepdims=True))
+    rest = rest / rest.sum(axis=1, keepdims=True) - np.eye(5)[labels]
+    assert np.abs(some.T @ rest + found.kernel / strength).max() / len(labels) < 2 * softmax.GRADIENT
+    assert np.abs(rest.mean(axis=0)).max() < 2 * softmax.GRADIENT

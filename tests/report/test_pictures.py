@@ -16,7 +16,7 @@ from simclr.report.records import read
 from simclr.report.scene import Scene
 from simclr.report.statistics import panels
 from simclr.report.write import write
-from tests.report.constructed import build, grid
+from tests.report.constructed import Made, Noise, build, grid
 
 NAMES = {"accuracy-by-layer", "representation", "spectra", "maps", "confusion", "training-curves"}
 
@@ -52,6 +52,13 @@ def test_shares_of_labels_and_epochs_have_pictures_where_the_grid_has_them(tmp_p
     report = write(build(tmp_path, cells))
     names = {file.stem for file in report.page.parent.glob("*.png")}
     assert {"accuracy-by-labels", "accuracy-by-epochs"} <= names
+
+
+def test_of_many_classes_the_pairs_that_are_mistaken_most_often_are_shown(tmp_path):
+    root = build(tmp_path, [Made("two_relu", "encoder", 0, 1.0)], Noise(images=800, classes=200), features=True)
+    names = {file.stem for file in write(root).page.parent.glob("*.png")}
+    assert {"mistakes", "maps"} <= names
+    assert "confusion" not in names
 
 
 def test_a_picture_of_what_is_gone_goes_too(copied):
