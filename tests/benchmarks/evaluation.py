@@ -163,7 +163,7 @@ def _constructed(folder: Path) -> Iterator[tuple[str, str]]:
     of_imagenet = looks * by_size[-1] * IMAGENET * CLASSES
     yield f"by this ImageNet, {IMAGENET:,} images, with as many looks", f"{of_imagenet / 3600:.1f} hours"
     operations = 4 * looks * IMAGENET * WIDTH * CLASSES
-    yield "its operations at an H100's float32 rate (arithmetic)", f"{operations / H100 / 60:.0f} min"
+    yield "its operations at an H100's float32 rate (arithmetic)", f"{operations / H100:.0f} s"
 
 
 def _write(folder: Path, images: int, classes: int) -> float:
