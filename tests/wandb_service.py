@@ -158,6 +158,11 @@ class Service:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
         return {**kept, "WANDB_BASE_URL": self.url, "WANDB_API_KEY": key, "NO_PROXY": "127.0.0.1"}
 
+    def named(self, cell: str) -> Run:
+        """The run of a cell."""
+        (found,) = (run for run in self.runs.values() if run.name == cell)
+        return found
+
     def stop(self, run: str) -> None:
         """What the stop button on a run's page does."""
         with self._lock:

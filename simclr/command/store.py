@@ -70,7 +70,7 @@ def _list(options: argparse.Namespace) -> int:
     for item in inventory(options.root):
         users = "\n".join(item.results) or "no result"
         sizes = _bytes(item.size), _bytes(item.features)
-        table.add_row(item.key, item.what, item.state.name, *sizes, _age(item.changed), users)
+        table.add_row(item.key, item.what, item.stage.value, *sizes, _age(item.changed), users)
     if table.rows:
         (CONSOLE if CONSOLE.is_terminal else Console(width=160)).print(table)
     else:

@@ -192,6 +192,8 @@ class PretrainConfig:
     """Whose mean and variance a batch norm takes: both views' together, or each view's by itself."""
     strategy: str = setting("one", NOTHING, OneOf(("one", "mirrored", "multi_worker")))
     """One device, all GPUs of this machine, or those of several machines. Others make another network."""
+    workers_minutes: float = setting(10.0, NOTHING, Range(0, 100_000, "minutes"))
+    """How long the workers of `multi_worker` wait for each other at the beginning."""
     collapse_epochs: int = setting(20, NOTHING, Range(0, 1_000_000, "epochs"))
     """A run ends after so many epochs in a row without a difference between images; 0: never."""
     monitor_epochs: int = setting(10, NOTHING, Range(0, 1_000_000, "epochs"))

@@ -11,29 +11,30 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import time
 import unicodedata
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from simclr.data import digits, imagenet5
 from simclr.data.parts import Catalogue, path_order, stored_bytes
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput
+from simclr.foundation.files import make_folder, whole_file
 
-SCHEMA = 2
+SCHEMA = 3
 SETTLED_NS = 2_000_000_000
 CHUNK = 1 << 20
 PART = 64
 
-Status = tuple[int, int, int, int]
-"""Of a file: bytes, modified, inode, and when that last changed; times in nanoseconds."""
+INODE = (1 << 63) - 1
+"""The bits of an inode's number that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -154,23 +155,28 @@ def file_hashes(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> 
         InvalidInput: a file cannot be read, named in one line.
     """
     assert catalogue.root is not None
-    root, index = catalogue.root, _index_of(catalogue.root, cache)
-    known = _read_index(index, root)
-    now = {path: _status(root, path) for path in catalogue.paths}
-    kept = {path: known[path] for path in now if path in known and known[path][0] == now[path]}
-    changed = [path for path in now if path not in kept]
+    root, index, paths = catalogue.root, _index_of(catalogue.root, cache), catalogue.paths
+    known, now = _read_index(index, root), _statuses(root, paths)
+    rows = known.rows(paths)
+    same = (rows >= 0) & (known.statuses[rows] == now).all(axis=1)
+    hashes = known.hashes[rows]
+    changed = np.flatnonzero(~same)
     parts = [changed[start : start + PART] for start in range(0, len(changed), PART)]
     with ThreadPoolExecutor(min(4, machine.cpus())) as pool:
-        hashes = dict(pair for part in pool.map(lambda part: _hashes(root, part), parts) for pair in part)
-    hashes.update((path, hashed) for path, (_, hashed) in kept.items())
+        for part, found in zip(
+            parts, pool.map(lambda part: _hashes(root, [paths[n] for n in part]), parts), strict=True
+        ):
+            hashes[part] = found
     # A file that was written a moment ago may be written again within the clock's resolution and keep its size and
     # time: it is hashed anew until it has settled.
-    settled = time.time_ns() - SETTLED_NS
-    remembered = {path: (now[path], hashes[path]) for path in now if max(now[path][1], now[path][3]) < settled}
-    if remember and remembered != known:
+    settled = now[:, [1, 3]].max(axis=1) < time.time_ns() - SETTLED_NS if len(now) else np.zeros(0, bool)
+    kept = np.flatnonzero(settled)
+    remembered = _Index(paths if len(kept) == len(paths) else tuple(paths[n] for n in kept), now[kept], hashes[kept])
+    if remember and not (same[kept].all() and remembered.paths == known.paths):
         with contextlib.suppress(OSError):
             _write_index(index, root, remembered)
-    return hashes
+    text = hashes.tobytes().hex()
+    return {path: text[start : start + 64] for path, start in zip(paths, range(0, len(text), 64), strict=True)}
 
 
 def combined(hashes: Iterable[tuple[str, str]]) -> str:
@@ -186,19 +192,24 @@ def combined(hashes: Iterable[tuple[str, str]]) -> str:
     return content.hexdigest()
 
 
-def _status(root: Path, path: str) -> Status:
-    try:
-        # Not Path.stat, nor Path.open below: of a hundred thousand small files, paths as objects take most of the time.
-        status = os.stat(f"{root}/{path}")  # noqa: PTH116
-    except OSError as error:
-        raise InvalidInput(f"{root / path}: cannot be read: {error.strerror}") from error
-    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
+def _statuses(root: Path, paths: Sequence[str]) -> NDArray[np.int64]:
+    """Of each file (N, 4): bytes, modified, inode, and when that last changed; times in nanoseconds."""
+    found = np.empty((len(paths), 4), np.int64)
+    for number, path in enumerate(paths):
+        try:
+            # Not Path.stat, nor Path.open below: of a hundred thousand small files, paths as objects take most of the
+            # time.
+            status = os.stat(f"{root}/{path}")  # noqa: PTH116
+        except OSError as error:
+            raise InvalidInput(f"{root / path}: cannot be read: {error.strerror}") from error
+        found[number] = status.st_size, status.st_mtime_ns, status.st_ino & INODE, status.st_ctime_ns
+    return found
 
 
-def _hashes(root: Path, paths: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of path and SHA-256. A thread takes many files at once: handing one over takes as long as hashing it."""
-    hashes, buffer = [], memoryview(bytearray(CHUNK))
-    for path in paths:
+def _hashes(root: Path, paths: Sequence[str]) -> NDArray[np.uint8]:
+    """The SHA-256 of files (n, 32). A thread takes many at once: handing one over takes as long as hashing it."""
+    hashes, buffer = np.empty((len(paths), 32), np.uint8), memoryview(bytearray(CHUNK))
+    for number, path in enumerate(paths):
         content = hashlib.sha256()
         try:
             with open(f"{root}/{path}", "rb", buffering=0) as file:  # noqa: PTH123
@@ -206,40 +217,64 @@ def _hashes(root: Path, paths: Sequence[str]) -> list[tuple[str, str]]:
                     content.update(buffer[:size])
         except OSError as error:
             raise InvalidInput(f"{root / path}: cannot be read: {error.strerror}") from error
-        hashes.append((path, content.hexdigest()))
+        hashes[number] = np.frombuffer(content.digest(), np.uint8)
     return hashes
+
+
+@dataclass(frozen=True, eq=False)
+class _Index:
+    """What is remembered of K files: their paths, statuses (K, 4) and hashes (K, 32)."""
+
+    paths: tuple[str, ...]
+    statuses: NDArray[np.int64]
+    hashes: NDArray[np.uint8]
+
+    def rows(self, paths: Sequence[str]) -> NDArray[np.intp]:
+        """Where each path is (n,), -1 where it is not; what is there then stands for nothing."""
+        if self.paths == tuple(paths):
+            return np.arange(len(paths))
+        place = {path: row for row, path in enumerate(self.paths)}
+        return np.fromiter((place.get(path, -1) for path in paths), np.intp, len(paths))
+
+
+def _nothing() -> _Index:
+    # One row, so that there is something for the place of a path that is not there.
+    return _Index((), np.full((1, 4), -1, np.int64), np.zeros((1, 32), np.uint8))
 
 
 def _index_of(root: Path, cache: Path) -> Path:
     # One file for each root, so that two sets that are hashed at once do not overwrite each other's.
-    return cache / "hashes" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
+    return cache / "hashes" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.npz"
 
 
-def _read_index(index: Path, root: Path) -> dict[str, tuple[Status, str]]:
+def _read_index(index: Path, root: Path) -> _Index:
     """What was remembered for ``root``; nothing where the index is missing, broken, or of another root."""
     try:
-        stored: Any = json.loads(index.read_bytes())
-        if stored["schema"] != SCHEMA or stored["root"] != str(root):
-            return {}
-        return {path: _entry(*values) for path, values in stored["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
+        with np.load(index, allow_pickle=False) as stored:
+            schema, of, paths, statuses, hashes = (
+                stored[name] for name in ("schema", "root", "paths", "statuses", "hashes")
+            )
+        names = tuple(os.fsdecode(paths.tobytes()).split("\0"))
+        count = len(names)
+        right = (statuses.dtype, statuses.shape, hashes.dtype, hashes.shape) == (
+            np.dtype(np.int64), (count, 4), np.dtype(np.uint8), (count, 32)
+        )  # fmt: skip
+        if schema != SCHEMA or os.fsdecode(of.tobytes()) != str(root) or not right:
+            return _nothing()
+        return _Index(names, statuses, hashes)
+    except Exception:  # a zip file with a bit changed raises almost anything
+        return _nothing()
 
 
-def _entry(size: Any, modified: Any, inode: Any, changed: Any, hashed: Any) -> tuple[Status, str]:
-    status = (size, modified, inode, changed)
-    if not all(type(each) is int for each in status) or not isinstance(hashed, str) or len(hashed) != 64:
-        raise ValueError("not an entry of this index")
-    return status, hashed
-
-
-def _write_index(index: Path, root: Path, known: dict[str, tuple[Status, str]]) -> None:
-    files = {path: (*status, hashed) for path, (status, hashed) in known.items()}
-    index.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = index.with_name(f".{index.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        # Escaped to ASCII: a file name whose bytes are no UTF-8 could not be encoded otherwise.
-        unfinished.write_text(json.dumps({"schema": SCHEMA, "root": str(root), "files": files}), encoding="ascii")
-        unfinished.replace(index)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def _write_index(index: Path, root: Path, known: _Index) -> None:
+    make_folder(index.parent)
+    with whole_file(index) as file:
+        np.savez(
+            file,
+            schema=np.array(SCHEMA),
+            root=np.frombuffer(os.fsencode(str(root)), np.uint8),
+            # No file's name has a null byte, and one may have bytes that are no UTF-8.
+            paths=np.frombuffer(os.fsencode("\0".join(known.paths)), np.uint8),
+            statuses=known.statuses,
+            hashes=known.hashes,
+        )

@@ -23,15 +23,14 @@ from typing import Any
 from PIL import Image
 
 from simclr.config import DataConfig
-from simclr.data import publish
 from simclr.data.content import file_digest
 from simclr.data.formats import SUFFIXES, formats
 from simclr.data.listing import LEFT_BEHIND, TESTS, UNLABELED, list_folder
 from simclr.data.parts import Catalogue
 from simclr.data.progress import Report, progress
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
-from simclr.foundation.files import as_file_name, write_whole
-from simclr.foundation.lock import held_where_possible
+from simclr.foundation.files import as_file_name, make_folder, remove_stale, set_aside, whole_folder, write_whole
+from simclr.foundation.work import held
 
 MARK = ".unpacked.json"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -60,7 +59,7 @@ def catalogue(config: DataConfig, cache: Path, report: Report) -> Catalogue:
     revision = _revision(config, cache)
     place = _place(config, revision, cache)
     if not (place / MARK).exists():
-        _obtain(config, revision, place, report)
+        _provide(config, revision, place, report)
     found = list_folder(config.name, place, test_share=config.test_share)
     return replace(found, passed_over={}, revision=revision)
 
@@ -71,7 +70,7 @@ def renewed(config: DataConfig, cache: Path, found: Catalogue, report: Report) -
     whole = list_folder(config.name, found.root, test_share=config.test_share)
     if json.loads((found.root / MARK).read_bytes()).get("files") == file_digest(whole, cache):
         return found
-    report(f"{found.root} is not what was unpacked: set aside as {publish.set_aside(found.root).name}, and made again")
+    report(f"{found.root} is not what was unpacked: set aside as {set_aside(found.root).name}, and made again")
     return catalogue(config, cache, report)
 
 
@@ -118,27 +117,26 @@ def _revision(config: DataConfig, cache: Path) -> str:
     with _answers(config):
         found = str(HfApi().dataset_info(config.name, revision=config.revision).sha)
     if config.revision is None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(kept.parent)
         write_whole(kept, found.encode())
     return found
 
 
-def _obtain(config: DataConfig, revision: str, place: Path, report: Report) -> None:
+def _provide(config: DataConfig, revision: str, place: Path, report: Report) -> None:
     _require()
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock = place.with_name(f"{place.name}.lock")
-        with held_where_possible(lock, "waiting for another process that gets the images", report):
+        make_folder(place.parent)
+        claim = place.with_name(f".{place.name}.claim")
+        with held(claim, lambda other: report(f"waiting for {other}, which gets the images")):
             if (place / MARK).exists():
                 return
-            publish.remove_stale(place.parent)
+            remove_stale(place.parent)
             splits = _loaded(config, revision)
-            with publish.unfinished_folder(place) as folder:
+            with whole_folder(place) as folder:
                 _write(config, splits, folder, report)
                 whole = list_folder(config.name, folder, test_share=config.test_share)
                 mark = {"name": config.name, "revision": revision, "files": file_digest(whole, folder, remember=False)}
                 (folder / MARK).write_text(json.dumps(mark))
-                publish.publish(folder, place)
     except OSError as error:
         raise RunFailed(f"{place}: cannot be written: {one_line(error)}") from error
 

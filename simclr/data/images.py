@@ -17,14 +17,14 @@ from simclr.data.account import account, asked, passed_over
 from simclr.data.arrays import decoded, place_of
 from simclr.data.content import Content, content_of, digest, file_hashes, there_twice
 from simclr.data.content import content as content_expected
+from simclr.data.held_out import positions
 from simclr.data.packed import PACKED
 from simclr.data.partition import order_for_good
 from simclr.data.parts import Catalogue
 from simclr.data.progress import Report
-from simclr.data.provision import ImageNet5, obtain
+from simclr.data.provision import ImageNet5, provide
 from simclr.data.sources import catalogue, local_archive
 from simclr.data.stream import Chunk, StreamedSplit, gib, quiet_for_good
-from simclr.data.validation import positions
 from simclr.foundation.errors import InvalidInput, RunFailed
 
 LOG = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class Images:
             raise RunFailed(f"{changed} since the run began; run it again, it is another data set now")
 
 
-def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
+def load(config: DataConfig, cache: Path, report: Report = LOG.info, *, found: Catalogue | None = None) -> Images:
     """The configured images, downloaded where they are on no disk yet and decoded where they have not been before.
 
     Where the pixels would exceed ``data.cache_gib``, nothing is decoded now: they are streamed from their files.
@@ -163,17 +163,18 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info) -> Images:
         config: which data, where, and the side S at which they are kept.
         cache: the folder ``<root>/data``, in which downloads and decoded images are kept.
         report: takes what there is to say while it lasts, a line at a time.
+        found: what :func:`catalogue` listed, where that was asked just now: a million files are listed in seconds.
 
     Raises:
         InvalidInput: the data cannot be used as they are, with the folder, class or file, in one line.
         RunFailed: the download failed, or the cache cannot be written.
     """
-    found = catalogue(config, cache)
+    found = found or catalogue(config, cache)
     if config.name == "digits":
         return _digits(found, config.image_size, cache)
     published = PACKED.get(config.name) or (ImageNet5() if config.name == "imagenet5" else None)
     if published is not None and (found.needs_download or found.root == published.cached(cache)):
-        obtain(published, cache, report, local_archive(config))
+        provide(published, cache, report, local_archive(config))
         found = catalogue(config, cache)
     if hub.is_hub(config.name) and hub.renewed(config, cache, found, report) is not found:
         found = catalogue(config, cache)

@@ -63,7 +63,7 @@ class Catalogue:
         archive: the SHA-256 of the archive that it came in; None where that is not what it is known by.
         root: absolute folder that the paths are relative to; None where there is none.
         needs_download: the images are not on this machine yet; counts and labels are known all the same.
-        validation: the share of the training images that stands in for the test's, see :mod:`simclr.data.validation`.
+        validation: the share of the training images that stands in for the test's, see :mod:`simclr.data.held_out`.
         share: of the training images that is trained with, likewise.
         whole: what it was taken from, where that is so.
     """

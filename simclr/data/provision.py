@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from simclr.data import archive, imagenet5, publish
+from simclr.data import archive, imagenet5
 from simclr.data.content import combined, file_digest
 from simclr.data.download import fetch
 from simclr.data.listing import list_folder
 from simclr.data.progress import Report
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
-from simclr.foundation.lock import held_where_possible
+from simclr.foundation.files import remove_stale, set_aside, whole_folder
+from simclr.foundation.work import held
 
 
 class Published(Protocol):
@@ -78,7 +79,7 @@ class ImageNet5:
             raise RunFailed(f"wrong bytes: the content is {found[:12]}, expected was {self.content[:12]}")
 
 
-def obtain(published: Published, cache: Path, report: Report, local: Path | None = None) -> Path:
+def provide(published: Published, cache: Path, report: Report, local: Path | None = None) -> Path:
     """A published set's verified images in the cache, downloaded unless they are there already.
 
     A copy in the cache that is no longer what was unpacked is set aside and replaced. Of several processes that want
@@ -102,15 +103,13 @@ def obtain(published: Published, cache: Path, report: Report, local: Path | None
     if published.is_right(place, cache):
         return place
     try:
-        # Two at once would not be harmful: what they download is verified before it is used.
-        lock, waiting = cache / f"{place.name}.lock", "waiting for another process that downloads"
-        with held_where_possible(lock, waiting, report):
+        with held(cache / f".{place.name}.claim", lambda other: report(f"waiting for {other}, which downloads")):
             if published.is_right(place, cache):
                 return place
             if place.exists() or place.is_symlink():
-                aside = publish.set_aside(place)
+                aside = set_aside(place)
                 report(f"{place} is not what was downloaded: set aside as {aside.name}, and made again")
-            publish.remove_stale(cache)
+            remove_stale(cache)
             if local is None:
                 _download(published, place, report)
             else:
@@ -121,12 +120,11 @@ def obtain(published: Published, cache: Path, report: Report, local: Path | None
 
 
 def _take(published: Published, local: Path, place: Path, report: Report) -> None:
-    with publish.unfinished_folder(place) as folder:
+    with whole_folder(place) as folder:
         try:
             published.unpack(local, folder, report)
         except RunFailed as failure:
             raise InvalidInput(f"{local}: {failure}; valid is the archive that {published.url} has") from failure
-        publish.publish(folder, place)
 
 
 def _download(published: Published, place: Path, report: Report) -> None:
@@ -136,21 +134,19 @@ def _download(published: Published, place: Path, report: Report) -> None:
     except RunFailed as failure:
         kept = "; what has come is kept, and starting again goes on from it; or" if _size(partial) else ";"
         raise RunFailed(f"{failure}{kept} {published.advice}") from failure
-    with publish.unfinished_folder(place) as folder:
-        try:
+    try:
+        with whole_folder(place) as folder:
             published.unpack(partial, folder, report)
-        except RunFailed as failure:
-            partial.unlink()
-            if not resumed:
-                raise RunFailed(f"download of {published.url} failed: {failure}; {published.advice}") from failure
-            # The server may have packed the archive anew between the two attempts, so that their bytes do not fit
-            # together. That says nothing about a download in one piece.
-            report(f"the two parts of the download do not fit together ({failure}): downloaded anew")
-        else:
-            publish.publish(folder, place)
-            partial.unlink()
-            return
-    _download(published, place, report)
+    except RunFailed as failure:
+        partial.unlink()
+        if not resumed:
+            raise RunFailed(f"download of {published.url} failed: {failure}; {published.advice}") from failure
+        # The server may have packed the archive anew between the two attempts, so that their bytes do not fit
+        # together. That says nothing about a download in one piece.
+        report(f"the two parts of the download do not fit together ({failure}): downloaded anew")
+        _download(published, place, report)
+    else:
+        partial.unlink()
 
 
 def _size(file: Path) -> int:

@@ -1,7 +1,7 @@
 """What a representation is worth: features, classifiers on them, fine-tuning, baselines, and what it is like.
 
 :mod:`measurement <simclr.evaluation.measurement>` asks a cell all of it;
-:mod:`features <simclr.evaluation.features>` is what a frozen network makes of images,
+:mod:`eye <simclr.evaluation.eye>` is what a frozen network makes of images,
 :mod:`accuracy <simclr.evaluation.accuracy>` an accuracy with its interval. TensorFlow is needed by features and
 fine-tuning alone: classifiers on features that are stored do without.
 """

@@ -31,11 +31,11 @@ from simclr.evaluation.judgement import Evaluation, Fitted, judged
 from simclr.evaluation.linear import LogisticRegression, of_many
 from simclr.evaluation.probe import build_probe, evaluate
 from simclr.evaluation.rows import gathered
-from simclr.foundation.files import Damaged, seal, sealed, set_aside, write_whole
+from simclr.foundation.files import Damaged, make_folder, seal, sealed, set_aside, write_whole
 from simclr.foundation.machine import resolve_precision
-from simclr.store import Claim, Features, Place, obtain
-from simclr.store.claim import Report
-from simclr.store.pretraining import load_arrays, save_arrays
+from simclr.store import Claim, Features, Place, made_once
+from simclr.store.once import Report
+from simclr.store.pretraining import claim_of, load_arrays, save_arrays
 
 PIXELS_SIDE = 32
 CHUNK = 256
@@ -218,7 +218,7 @@ def _once(
 ) -> Evaluation:
     """A baseline that is measured once, by one process, and kept in ``<root>/baselines/<hash of its identity>``."""
     folder = Path(root) / "baselines" / fingerprint(identity)[:16]
-    place = Place(what, folder.with_name(f".{folder.name}.lock"), folder / "progress.json")
+    place = Place(what, claim_of(folder))
 
     def find() -> Evaluation | None:
         try:
@@ -228,11 +228,12 @@ def _once(
             return None
 
     def make(claim: Claim) -> Evaluation:
+        make_folder(folder)
         try:
             sealed(folder)
         except Damaged as damage:
             report(f"{folder}: {damage}: set aside as {set_aside(folder).name}, and measured again")
-            folder.mkdir(exist_ok=True)
+            make_folder(folder)
         evaluation = measure(folder, claim)
         write_whole(folder / "record.json", json.dumps(evaluation.record).encode())
         save_arrays(folder / "predictions.npz", {"predictions": evaluation.predictions})
@@ -242,7 +243,7 @@ def _once(
             part.unlink()
         return evaluation
 
-    found = obtain(place, find, make, report)
+    found = made_once(place, find, make, report)
     assert found is not None  # it waits
     return found
 

@@ -24,7 +24,7 @@ from simclr.store import Pretraining, network
 from simclr.store.model import check_layer, configuration
 
 if TYPE_CHECKING:
-    from simclr.evaluation.features import Features
+    from simclr.evaluation.eye import Features
 
 FORMATS = (".parquet", ".npz")
 BATCH = 128
@@ -60,7 +60,7 @@ def embed(
     check_layer(config.encoder, config.head, layer)
     paths = list_images(folder)
 
-    from simclr.evaluation.features import Eye
+    from simclr.evaluation.eye import Eye
     from simclr.model.network import representations
 
     eye = Eye(representations(network(pretraining), [layer]), probed_view(config.probe, config.augment))

@@ -30,7 +30,7 @@ from simclr.config import ProbeConfig, Recipe
 from simclr.config.cell import labelled_augment, probed_view
 from simclr.data import AnySplit, Images, StreamedSplit
 from simclr.data.labels import Positions, stratified_folds
-from simclr.evaluation.features import Eye
+from simclr.evaluation.eye import Eye
 from simclr.evaluation.judgement import Fitted, best_classes
 from simclr.evaluation.labelled import classifier, labelled_views
 from simclr.evaluation.linear import LinearClassifier, linear_classifier

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from simclr.data import Images
     from simclr.data.labels import Positions
     from simclr.store import Features, Pretraining
-    from simclr.store.claim import Report
+    from simclr.store.once import Report
 
 
 def measure(

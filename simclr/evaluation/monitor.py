@@ -11,7 +11,7 @@ import numpy as np
 
 from simclr.config.cell import View
 from simclr.data import AnySplit
-from simclr.evaluation.features import Eye
+from simclr.evaluation.eye import Eye
 from simclr.evaluation.neighbours import WeightedNeighbours
 from simclr.model.network import representations
 

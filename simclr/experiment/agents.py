@@ -16,9 +16,9 @@ import yaml
 from simclr.config import Config
 from simclr.config.cell import chosen
 from simclr.config.compose import Composer
-from simclr.experiment.features import Others
+from simclr.experiment.seen import Others
 from simclr.foundation.errors import InvalidInput, one_line
-from simclr.foundation.files import write_whole
+from simclr.foundation.files import make_folder, write_whole
 
 if TYPE_CHECKING:
     from simclr.tracking import Tracker
@@ -98,7 +98,7 @@ class Sweep:
         if found is None or found.get("method") != "grid":
             return []
         file = Path(config.root) / "wandb" / f"sweep-{self._tracker.sweep_id}.yaml"
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         write_whole(file, yaml.safe_dump(found).encode())
         composed = list(map(Composer(), [(*point, f"root={text_of(config.root)}") for point in points(read(file))]))
         for other in composed:

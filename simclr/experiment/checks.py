@@ -16,14 +16,18 @@ from simclr.config.cell import probed_layer
 from simclr.data.labels import labels_per_class
 from simclr.data.listing import CLASSLESS
 from simclr.foundation.errors import InvalidInput, RunFailed
+from simclr.foundation.files import make_folder
 from simclr.training.cluster import check_strategy
 
 OWN_KEY = re.compile(r"(?<![^\s(])data\.(?=[a-z_]+)")
 """The beginning of a key of ``data``, as messages have it."""
 
 
-def check(config: Config) -> None:
+def check(config: Config) -> tuple[data.Catalogue, data.Catalogue]:
     """Everything about a cell that can be known to be wrong without decoding an image or starting TensorFlow.
+
+    Returns:
+        The images that are pretrained on and those that the probe asks about, as they were listed.
 
     Raises:
         ImpossibleCell: the head has no such layer, or the label fraction leaves a class without an example.
@@ -38,8 +42,10 @@ def check(config: Config) -> None:
             f"valid is at most {count}"
         )
     check_strategy(config.pretrain)
-    check_cell(config, asked_about(config, catalogue))
+    asked = asked_about(config, catalogue)
+    check_cell(config, asked)
     _check_writable(Path(config.root))
+    return catalogue, asked
 
 
 def asked_about(config: Config, pretrained_on: data.Catalogue) -> data.Catalogue:
@@ -96,7 +102,7 @@ def cache_folder(config: Config) -> Path:
 def _check_writable(root: Path) -> None:
     """Try it: permissions alone do not tell of a read-only or a full disk, nor of what root may do."""
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         descriptor, path = tempfile.mkstemp(dir=root, prefix=".writable.")
         os.close(descriptor)
         Path(path).unlink()

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from simclr import store
 from simclr.config.cell import Cell, pretraining_identity, probes_centre
 from simclr.config.validation import as_yaml
-from simclr.experiment import features
-from simclr.experiment.features import Others, nothing_else
+from simclr.experiment import seen
+from simclr.experiment.seen import Others, nothing_else
 from simclr.experiment.session import Session
 from simclr.foundation import machine
-from simclr.foundation.files import Damaged, now, write_whole
+from simclr.foundation.files import Damaged, make_folder, now, write_whole
 from simclr.tracking.remote import InOtherHands
-from simclr.training.crew import Crew, Word
+from simclr.training.crew import Beginning, Crew
 
 if TYPE_CHECKING:
     from simclr.data import Images
@@ -56,10 +56,9 @@ def obtain(
     crew = Crew(cell.config.pretrain)
 
     def find() -> tuple[store.Pretraining, store.Features] | None:
-        session.heed()
         try:
             pretraining = store.find(root, cell.key)
-            found = features.find(cell, pretraining) if pretraining else None
+            found = seen.find(cell, pretraining) if pretraining else None
         except Damaged:
             return None
         return (pretraining, found) if pretraining and found else None
@@ -68,12 +67,13 @@ def obtain(
         nonlocal made_here
         from simclr.training.runtime import start_tensorflow
 
+        make_folder(store.folder(root, cell.key))
         store.clear(root, cell.key, session.report)
         if remote is not None and store.find(root, cell.key) is None:
             remote.take_up(cell.key, store.folder(root, cell.key), meanwhile, session.report, wait=wait)
         with session("start"):
             settings = cell.config.pretrain
-            threads = start_tensorflow(settings.threads, settings.strategy, settings.xla)
+            threads = start_tensorflow(settings.threads, settings.strategy, settings.xla, settings.workers_minutes)
         pretraining = store.find(root, cell.key)
         if pretraining is None:
             try:
@@ -84,14 +84,13 @@ def obtain(
                     remote.give_up(cell.key)
                 raise
             made_here = True
-        return pretraining, features.of_trained(cell, asked or images, pretraining, claim, session, others)
+        return pretraining, seen.of_trained(cell, asked or images, pretraining, claim, session, others)
 
     remote = session.remote
     place = store.place(root, cell.key)
     try:
-        found = store.obtain(place, find, make, session.report, meanwhile, wait=wait)
+        found = store.made_once(place, find, make, session.report, meanwhile, session.heed, wait=wait)
     except InOtherHands:
-        store.untold(place)
         return None
     except Exception:
         crew.dismiss()
@@ -115,7 +114,7 @@ def take_part(cell: Cell, images: Images) -> bool:
     from simclr.training.runtime import start_tensorflow
 
     config, settings = cell.config, cell.config.pretrain
-    start_tensorflow(settings.threads, settings.strategy, settings.xla)
+    start_tensorflow(settings.threads, settings.strategy, settings.xla, settings.workers_minutes)
     word = Crew(settings).hear(cell.key)
     if word is None:
         return False
@@ -172,6 +171,7 @@ def _pretrain(
     pace = Pace(list(stages(settings)), steps, settings.batch_size)
     bar = progress.progress_callback(pace)
     watching = [
+        callbacks.StopWhereLost(claim),
         pace,
         callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision),
         callbacks.StopOnCollapse(settings.collapse_epochs, settings.batch_size, before),
@@ -188,7 +188,7 @@ def _pretrain(
     ]
     write_whole(place / store.CONFIG, as_yaml(config).encode())
     saving = Saving(start, save, settings.checkpoint_epochs, settings.checkpoint_minutes)
-    crew.begin(Word(cell.key, start))
+    crew.begin(Beginning(cell.key, start))
     try:
         pretrained = pretrain(config.recipe, images.pretraining, precision, watching, saving)
     finally:

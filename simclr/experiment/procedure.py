@@ -20,19 +20,18 @@ from simclr import data, store
 from simclr.config import Config, TransferConfig
 from simclr.config.cell import Cell, ImpossibleCell, coordinates, describe
 from simclr.config.validation import resolve
-from simclr.experiment import agents, features, pretrained
+from simclr.experiment import agents, pretrained, seen
 from simclr.experiment.checks import about_transfer, cache_folder, check
-from simclr.experiment.features import Others, nothing_else
 from simclr.experiment.recording import failed_by, skip, write
+from simclr.experiment.seen import Others, nothing_else
 from simclr.experiment.session import Session
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput, RunFailed, StoppedEarly, one_line
 from simclr.foundation.files import now
-from simclr.foundation.presence import Presence
+from simclr.foundation.work import at_work
 from simclr.records import result
 from simclr.records.result import PREDICTIONS, Arrays
-from simclr.records.status import PROGRESS
-from simclr.store.explain import HERE, MAKING, state
+from simclr.store.explain import Stage, availability
 from simclr.tracking import Material, agent
 from simclr.training.cluster import cluster
 
@@ -73,15 +72,15 @@ def run(
     session.watchers += [watch] if watch else []
     started = now()
     try:
-        check(config)
+        found, found_asked = check(config)
     except ImpossibleCell as reason:
         if config.on_invalid == "error":
             raise
         # A sweep shows why it has no number; elsewhere the record says so.
         return skip(config, reason, track=agent.sweep(os.environ) is not None)
     with session("data"):
-        images = data.load(config.data, cache_folder(config))
-        asked = _load_asked(config) if config.transfer.name is not None else None
+        images = data.load(config.data, cache_folder(config), found=found)
+        asked = _load_asked(config, found_asked) if config.transfer.name is not None else None
     cell = describe(config, images.digest, asked.digest if asked else None)
     record = {
         **result.blank(coordinates(config)),
@@ -90,17 +89,16 @@ def run(
         "data": {**_account(images), "validation": config.data.validation},
         "transfer": {**_account(asked), "test_also_pretrained_on": asked.seen_by(images)} if asked else None,
     }
-    if asked and (seen := record["transfer"]["test_also_pretrained_on"]):
+    if asked and (known := record["transfer"]["test_also_pretrained_on"]):
         log.info(
             "%d of the %d test images are pretrained on as well: accuracies say more than is true",
-            seen,
+            known,
             len(asked.test),
         )
     try:
-        place = result.folder(config.root, cell.name) / PROGRESS
         used = {part: record[part]["digest"] for part in ("data", "transfer") if record[part]}
-        with Presence(place, pretraining=cell.key, **used) as presence:
-            session.presence = presence
+        with at_work(result.folder(config.root, cell.name), pretraining=cell.key, **used) as word:
+            session.word = word
             session.track(cell, images)
             record = _run(cell, images, asked or images, session, record, meanwhile, others)
     except BaseException as error:
@@ -110,9 +108,9 @@ def run(
     return record
 
 
-def _load_asked(config: Config) -> Images:
+def _load_asked(config: Config, found: data.Catalogue) -> Images:
     with about_transfer():
-        return data.load(config.asked, cache_folder(config))
+        return data.load(config.asked, cache_folder(config), found=found)
 
 
 def _account(images: Images) -> dict[str, Any]:
@@ -173,12 +171,12 @@ def _assist(config: Config) -> dict[str, Any]:
     """Train along with the chief of a pretraining by several processes: what comes of it is the chief's to record."""
     assisted = {"status": "assisted", "path": None}
     try:
-        check(config)
+        found, _ = check(config)
     except ImpossibleCell:
         if config.on_invalid == "error":
             raise
         return assisted
-    images = data.load(config.data, cache_folder(config))
+    images = data.load(config.data, cache_folder(config), found=found)
     cell = describe(config, images.digest)
     try:
         worked = pretrained.take_part(cell, images)
@@ -216,7 +214,7 @@ def _measure(
         trained.example_views / np.float32(255),
         described.paths,
     )
-    untrained = partial(features.of_untrained, cell, asked, pretraining, session, others)
+    untrained = partial(seen.of_untrained, cell, asked, pretraining, session, others)
     measured, arrays = measure(cell, asked, pretraining, trained, untrained, session, session.report)
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
     kept = {name: pretraining.manifest[name] for name in facts}
@@ -241,7 +239,7 @@ def pretrain_if_unstarted(config: Config, tracker: Tracker | None = None, others
     """
     images = data.load(config.data, cache_folder(config))
     cell = describe(replace(config, transfer=TransferConfig()), images.digest)
-    if state(config.root, cell.key).name in (HERE, MAKING):
+    if availability(config.root, cell.key).stage in (Stage.THERE, Stage.MAKING):
         return False
     session = Session()
     if tracker is not None:

@@ -13,7 +13,7 @@ from simclr.config import Config
 from simclr.config.cell import Cell
 from simclr.foundation.errors import one_line
 from simclr.foundation.interruption import TERMINATED, ask_to_stop
-from simclr.foundation.presence import Presence
+from simclr.foundation.work import Word
 
 if TYPE_CHECKING:
     from simclr.data import Images
@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 
 class Session:
-    """Where a cell's wall-clock seconds went, and its presence, once it has a name under which to tell of it.
+    """Where a cell's wall-clock seconds went, and what others are told of it, once it has a name.
 
     Attributes:
         parts: seconds by part of the work.
-        presence: tells other processes what this one is doing.
+        word: tells other processes what this one is doing.
         tracker: tells W&B.
         remote: the second store of pretrained networks, where there is one.
         watchers: shown the pretraining's history so far at the end of each of its epochs; may raise ``StoppedEarly``.
@@ -38,7 +38,7 @@ class Session:
     def __init__(self) -> None:
         self._begun = time.perf_counter()
         self.parts: dict[str, float] = {}
-        self.presence: Presence | None = None
+        self.word: Word | None = None
         self.tracker: Tracker | None = None
         self.remote: Remote | None = None
         self.watchers: list[Callable[[Sequence[dict[str, float]]], None]] = []
@@ -120,8 +120,8 @@ class Session:
 
     def tell(self, **facts: Any) -> None:
         """Tell other processes how far the cell is."""
-        if self.presence is not None:
-            self.presence.tell(**facts)
+        if self.word is not None:
+            self.word.tell(**facts)
 
     def report(self, line: str) -> None:
         """Say a line about what the cell has to do before it can go on, such as to wait."""

@@ -11,16 +11,23 @@ import hashlib
 import json
 import os
 import re
-import tempfile
+import secrets
+import shutil
+import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MANIFEST = "manifest.json"
 SET_ASIDE = ".set-aside-"
+CLOCK_SECONDS = 30.0
 
 
 class Damaged(Exception):
@@ -34,17 +41,76 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: it cannot be written; what was there before stays.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, "w+b") as file:
+            share(temporary)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
+        sync(path.parent)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def sync(folder: Path) -> None:
+    """Make sure that names which were given in a folder outlive a power cut, where the file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder where there is none, and those above it, for whoever may write above, see :func:`share`."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        try:
+            path.mkdir()
+            share(path)
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+    return path
+
+
+def share(path: Path) -> None:
+    """Let a group write to what was made in a folder of its own (writable, with the setgid bit), whatever the umask."""
+    above = path.parent.stat().st_mode
+    if above & stat.S_ISGID and above & stat.S_IWGRP:
+        mode = path.stat().st_mode
+        path.chmod(stat.S_IMODE(mode) | (0o070 if stat.S_ISDIR(mode) else 0o060))
+
+
+def server_time(folder: Path) -> float:
+    """The time by the clock that stamps files in a folder, which is another machine's on a network file system.
+
+    One's own where nothing can be written there. The difference to one's own is remembered for half a minute.
+    """
+    device = folder.stat().st_dev
+    known = _clocks().get(device)
+    if known is None or time.monotonic() - known[1] > CLOCK_SECONDS:
+        path, ahead = folder / f".clock-{secrets.token_hex(4)}", time.time()
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                ahead = os.fstat(descriptor).st_mtime
+            finally:
+                os.close(descriptor)
+                path.unlink(missing_ok=True)
+        known = _clocks()[device] = ahead - time.monotonic(), time.monotonic()
+    return known[0] + time.monotonic()
+
+
+@cache
+def _clocks() -> dict[int, tuple[float, float]]:
+    """By device, how far its clock is ahead of this process's, and when that was seen."""
+    return {}
 
 
 def as_file_name(text: str) -> str:
@@ -62,12 +128,71 @@ def write_whole(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def remove_unfinished(path: Path) -> None:
+    """Remove what killed processes left half-written of a file; what else lies beside it is somebody else's."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)
+
+
 def remove_stale(folder: Path, seconds: float = 3600) -> None:
-    """Remove what killed processes left half-written in a folder: hidden files that are older than an hour."""
+    """Remove what killed processes left half-written in a folder: hidden files and folders unchanged for an hour.
+
+    A live process adds to its folder all the time, and its age is the one sign of life that other machines see too.
+    """
     for path in folder.glob(".*"):
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > seconds:
-                path.unlink()
+            latest = max(each.stat().st_mtime for each in (path, *path.rglob("*")))
+            if server_time(folder) - latest > seconds:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextmanager
+def whole_folder(place: Path) -> Iterator[Path]:
+    """An empty folder to fill, put in place by rename when the block ends well, unless another one was first.
+
+    Raises:
+        OSError: it cannot be written or renamed.
+    """
+    folder = make_folder(place.with_name(f".{place.name}.{secrets.token_hex(4)}"))
+    try:
+        yield folder
+        try:
+            folder.rename(place)
+        except OSError:
+            if not place.is_dir():
+                raise
+        sync(place.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def array_file(path: Path, dtype: str, shape: tuple[int, ...]) -> Iterator[Callable[[bytes], object]]:
+    """An ``.npy`` file that is written a few rows at a time, and is there when all have been: takes their bytes.
+
+    Written, not mapped: a full disk is then an error that can be told, where a mapped page that finds no room ends
+    the process.
+    """
+    import numpy as np
+
+    with whole_file(path) as file:
+        header = {"descr": dtype, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        yield file.write
+
+
+def mapped(path: Path) -> NDArray[Any]:
+    """An array of an ``.npy`` file, read from disk as it is used.
+
+    Raises:
+        Damaged: it cannot be read.
+    """
+    import numpy as np
+
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise Damaged(f"{path.name} cannot be read") from error
 
 
 def now() -> str:

@@ -110,8 +110,13 @@ def at_once() -> Iterator[None]:
 
 def ask_to_stop() -> None:
     """Ask this process to stop as SIGTERM would, from any of its threads, unless it is about to stop already."""
-    if all(pending.signal is None for pending in _open):
+    if not is_pending():
         signal.raise_signal(signal.SIGTERM)
+
+
+def is_pending() -> bool:
+    """Whether a signal that asks to stop has come and waits for what is under way."""
+    return any(pending.signal is not None for pending in _open)
 
 
 def _numbers() -> list[int]:

@@ -13,8 +13,8 @@ import yaml
 
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.machine import resolve_precision
-from simclr.grid.plan import STARTS, Plan, Planned, Published
-from simclr.grid.schedule import Schedule
+from simclr.grid.jobs import jobs
+from simclr.grid.plan import STARTS, Plan, Planned
 
 Sizes = tuple[tuple[int, float], ...]
 
@@ -121,26 +121,16 @@ def estimate(
 
 
 def makespan(plan: Plan, workers: int, seconds: Callable[[Planned], float]) -> float:
-    """Seconds from start to end when workers take cells as :class:`Schedule` says; what others make counts as there."""
-    schedule = Schedule(plan)
-    for key in schedule.elsewhere:
-        schedule.news(key, Published())
-    now = 0.0
-    busy: list[tuple[float, int, str]] = []
-    free = list(range(workers))
-    while True:
-        idle = []
-        for worker in free:
-            planned = schedule.next(str(worker))
-            if planned is None:
-                idle.append(worker)
-            else:
-                heapq.heappush(busy, (now + seconds(planned), worker, planned.name))
-        if not busy:
-            return now
-        now, worker, name = heapq.heappop(busy)
-        schedule.finished(name)
-        free = [*idle, worker]
+    """Seconds from start to end when workers take a plan's jobs in order; what others make counts as there."""
+    free, there = [0.0] * workers, dict[str, float]()
+    for job in jobs(plan):
+        now = max(heapq.heappop(free), there.get(job[0].key, 0.0))
+        for each in job:
+            now += seconds(each)
+            if each.state in STARTS:
+                there[each.key] = now
+        heapq.heappush(free, now)
+    return max(free)
 
 
 def measured(root: str | Path) -> list[Measured]:

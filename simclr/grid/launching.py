@@ -86,6 +86,11 @@ class Launcher:
         return [each._return_value for each in ended if each.status is JobStatus.FAILED]
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether jobs may run on machines of another kind than this one."""
+        return self._kind in ("slurm", "ray")
+
+    @property
     def _kind(self) -> str:
         if hasattr(self._launcher, "joblib"):
             return "joblib"
@@ -107,6 +112,11 @@ def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run
     settings = launcher.settings
     grid = prepare(points, launcher.composer, settings.root, rerun=settings.rerun)
     workers, threads = launcher.share(len(grid.jobs))
+    if launcher.elsewhere and settings.pretrain.precision == "auto":
+        log.info(
+            "pretrain.precision=auto is %s on this machine, and so for all workers; mixed_bfloat16 suits most GPUs",
+            machine.resolve_precision("auto"),
+        )
     if dry_run:
         print_plan(grid.plan, expected(grid, workers, threads))
         return
@@ -217,7 +227,7 @@ def _tell(search: Any, root: str, number: int, name: str) -> bool:
     try:
         record = json.loads((result.folder(root, name) / "result.json").read_bytes())
     except (OSError, ValueError):
-        search.given_back(number)
+        search.lost(number)
         return False
     if record["status"] == "finished":
         search.finished(number, record)

@@ -1,7 +1,8 @@
 """A grid's cells before any of them runs: which are done, which are impossible, what is left and in which order.
 
 Pure: points and facts in, a plan out. The facts are a snapshot that others read from files; the plan takes no lock and
-writes nothing, so a dry run is the plan, printed. What happens while the grid runs is :mod:`simclr.grid.schedule`.
+writes nothing, so a dry run is the plan, printed. Who does what next while the grid runs is
+:mod:`simclr.grid.jobs`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from simclr.config import Config
 from simclr.config.cell import Cell, ImpossibleCell, describe, skipped_name
 from simclr.foundation.errors import InvalidInput, one_line
 from simclr.records import result
+from simclr.store.explain import Availability, Stage
 
 
 class State(Enum):
@@ -42,30 +44,6 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Published:
-    """A pretraining that is finished and there to be probed."""
-
-
-@dataclass(frozen=True)
-class Making:
-    """A pretraining that somebody outside this grid is at."""
-
-    by: str
-    epoch: int | None = None
-
-
-@dataclass(frozen=True)
-class Abandoned:
-    """A pretraining whose maker died, with the last epoch that it saved (0: none)."""
-
-    epoch: int
-    by: str = ""
-
-
-Standing = Published | Making | Abandoned
-
-
-@dataclass(frozen=True)
 class Facts:
     """What was there when somebody looked.
 
@@ -75,7 +53,7 @@ class Facts:
     """
 
     done: frozenset[str] = frozenset()
-    pretrainings: Mapping[str, Standing] = field(default_factory=dict)
+    pretrainings: Mapping[str, Availability] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -198,28 +176,27 @@ def plan(points: Iterable[Point], facts: Facts, rerun: bool = False) -> Plan:
         elif name in facts.done and not rerun:
             order["done"].append(Planned(State.DONE, "its result is there", tuple(same)))
         else:
-            standing = facts.pretrainings.get(cell.key)
-            group, planned = _still_to_do(cell, tuple(same), standing, starters)
+            group, planned = _still_to_do(cell, tuple(same), facts.pretrainings.get(cell.key), starters)
             order[group].append(planned)
     return Plan(tuple(each for group in order.values() for each in group))
 
 
 def _still_to_do(
-    cell: Cell, points: tuple[Point, ...], standing: Standing | None, starters: dict[str, str]
+    cell: Cell, points: tuple[Point, ...], found: Availability | None, starters: dict[str, str]
 ) -> tuple[str, Planned]:
-    match standing:
-        case Published():
-            return "ready", Planned(State.PROBE_ONLY, f"pretraining {cell.key} is there", points)
-        case Making(by, epoch):
-            at = "" if epoch is None else f" (epoch {epoch} of {cell.config.pretrain.epochs})"
-            return "waits", Planned(State.WAITS_FOR, f"pretraining {cell.key}, made by {by}{at}", points, by, epoch)
+    if found is not None and found.stage is Stage.THERE:
+        return "ready", Planned(State.PROBE_ONLY, f"pretraining {cell.key} is there", points)
+    if found is not None and found.stage is Stage.MAKING:
+        at = "" if found.epoch is None else f" (epoch {found.epoch} of {cell.config.pretrain.epochs})"
+        made = f"pretraining {cell.key}, made by {found.by}{at}"
+        return "waits", Planned(State.WAITS_FOR, made, points, found.by, found.epoch)
     first = starters.setdefault(cell.key, points[0].name)
     if first != points[0].name:
         return "follows", Planned(State.PROBE_ONLY, f"after {first}, which makes pretraining {cell.key}", points)
-    if isinstance(standing, Abandoned) and standing.epoch > 0:
-        whose = f" of {standing.by}" if standing.by else ""
-        reason = f"pretraining {cell.key} at epoch {standing.epoch} of {cell.config.pretrain.epochs}, left{whose}"
-        return "starts", Planned(State.TAKES_OVER, reason, points, standing.by or None, standing.epoch)
+    if found is not None and found.stage is Stage.UNFINISHED and found.epoch:
+        whose = f" of {found.by}" if found.by else ""
+        reason = f"pretraining {cell.key} at epoch {found.epoch} of {cell.config.pretrain.epochs}, left{whose}"
+        return "starts", Planned(State.TAKES_OVER, reason, points, found.by or None, found.epoch)
     return "starts", Planned(State.RUN, f"makes pretraining {cell.key}", points)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,18 @@ from simclr.config import Config, DataConfig
 from simclr.config.cell import fingerprint
 from simclr.config.compose import Composer
 from simclr.foundation.errors import InvalidInput
+from simclr.foundation.machine import resolve_precision
 from simclr.grid.estimate import Estimate, estimate, measured
 from simclr.grid.jobs import Job, jobs
 from simclr.grid.plan import (
-    Abandoned,
     Facts,
-    Making,
     Plan,
     Point,
-    Published,
-    Standing,
     finished_cells,
     identify,
     plan,
 )
-from simclr.store.explain import HERE, MAKING, UNFINISHED, state
+from simclr.store.explain import availability
 from simclr.training.cluster import check_strategy
 
 
@@ -54,7 +51,7 @@ def prepare(points: Sequence[Sequence[str]], composer: Composer, root: str | Pat
         InvalidInput: an override is not valid, the data cannot be used, or a job would need several processes:
             nothing was started.
     """
-    configs = [composer(point) for point in points]
+    configs = [_with_precision(composer(point)) for point in points]
     for config in configs:
         if config.pretrain.strategy == "multi_worker":
             raise InvalidInput(
@@ -71,6 +68,11 @@ def prepare(points: Sequence[Sequence[str]], composer: Composer, root: str | Pat
     return Grid(Path(root), Path(root) / "grids" / name, made, tuple(jobs(made)))
 
 
+def _with_precision(config: Config) -> Config:
+    """What ``auto`` means here, for all workers: cells are named by it, and theirs have to be the plan's."""
+    return replace(config, pretrain=replace(config.pretrain, precision=resolve_precision(config.pretrain.precision)))
+
+
 def expected(grid: Grid, workers: int = 1, threads: int | None = None) -> Estimate:
     """What a grid will take on so many workers, as far as anything like it was ever measured below its root."""
     return estimate(grid.plan, measured(grid.root), workers, threads)
@@ -80,19 +82,7 @@ def facts(root: str | Path, points: Sequence[Point]) -> Facts:
     """What is there of a grid's cells and pretrainings."""
     there = {path.name for path in store.every(root)}
     keys = {point.cell.key for point in points if point.cell} & there
-    standings = {key: standing for key in keys if (standing := _standing(root, key)) is not None}
-    return Facts(finished_cells(root, points), standings)
-
-
-def _standing(root: str | Path, key: str) -> Standing | None:
-    found = state(root, key)
-    if found.name == HERE:
-        return Published()
-    told = store.told_progress(store.place(root, key))
-    who = f"process {told.get('pid')} on {told.get('host')}"
-    if found.name == MAKING:
-        return Making(who, told.get("epoch"))
-    return Abandoned(int(told.get("epoch", 0)), who) if found.name == UNFINISHED else None
+    return Facts(finished_cells(root, points), {key: availability(root, key) for key in keys})
 
 
 class _Data:

@@ -23,7 +23,7 @@ from pathlib import Path
 from simclr import experiment
 from simclr.config.compose import Composer
 from simclr.foundation.errors import RunFailed, one_line
-from simclr.foundation.files import write_whole
+from simclr.foundation.files import make_folder, write_whole
 from simclr.foundation.interruption import Pending, deferred
 from simclr.grid.job import STOP, OutOfSight, TrialOf, run_job
 from simclr.grid.plan import STARTS, Planned
@@ -107,11 +107,11 @@ def _write(grid: Grid, files: Path, threads: int | None, fail_fast: bool, trials
         {"name": each.name, "state": each.state.value, "key": each.key, "overrides": list(each.overrides)}
         for each in grid.plan.cells
     ]
-    grid.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(grid.folder)
     write_whole(grid.folder / "grid.json", json.dumps({"cells": cells}).encode())
     if not grid.jobs:
         return
-    files.mkdir()
+    make_folder(files)
     shared = {
         "starts": 0 if trials else sum(job[0].state in STARTS for job in grid.jobs),
         "threads": threads,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.foundation.files import remove_stale, write_whole
+from simclr.foundation.files import make_folder, remove_stale, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ def write(
         The path of ``result.json``.
     """
     directory = folder(root, cell)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     remove_stale(directory)
     write_whole(directory / "config.yaml", configuration.encode())
     for file, named in (arrays or {}).items():

@@ -10,11 +10,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from simclr.foundation.presence import Seen, seen
+from simclr.foundation.work import Said, words
 from simclr.records import result
-
-PROGRESS = "progress.json"
-"""Beside the record of a cell while a process is at it, see :mod:`simclr.foundation.presence`."""
 
 
 class Doing(Enum):
@@ -76,7 +73,7 @@ def statuses(root: str | Path, planned: Iterable[str] = ()) -> dict[str, Status]
 def status(root: str | Path, name: str) -> Status:
     """One cell: whoever is at it now, else its record, else nothing yet."""
     folder = result.folder(root, name)
-    at_it = seen(folder / PROGRESS)
+    at_it = next(iter(words(folder)), None)
     recorded = _recorded(folder / "result.json", name)
     if at_it is not None and at_it.alive:
         return _under_way(name, at_it)
@@ -88,7 +85,7 @@ def status(root: str | Path, name: str) -> Status:
     return Status(name, Doing.PLANNED)
 
 
-def _under_way(name: str, at_it: Seen) -> Status:
+def _under_way(name: str, at_it: Said) -> Status:
     facts = at_it.facts
     detail = str(facts.get("doing", "starting"))
     waiting = detail.startswith("waiting")
@@ -117,10 +114,24 @@ def _recorded(path: Path, name: str) -> Status | None:
         return None
 
 
+def queued(root: str | Path) -> Iterator[tuple[str, str]]:
+    """Name and pretraining of the cells that are left of grids which are being run, or were killed and may go on."""
+    for path in sorted((Path(root) / "grids").glob("*/grid.json")):
+        if not any(path.parent.glob("*/job-*.json")):
+            continue
+        for cell in _cells_of(path):
+            if not (result.folder(root, str(cell.get("name"))) / "result.json").exists():
+                yield str(cell.get("name")), str(cell.get("key"))
+
+
 def planned_cells(root: str | Path) -> Iterator[str]:
     """The names of the cells of every grid that was ever started below ``root``."""
     for path in sorted((Path(root) / "grids").glob("*/grid.json")):
-        try:
-            yield from (str(cell["name"]) for cell in json.loads(path.read_bytes())["cells"])
-        except (OSError, ValueError, TypeError, KeyError):
-            continue
+        yield from (str(cell.get("name")) for cell in _cells_of(path))
+
+
+def _cells_of(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [cell for cell in json.loads(path.read_bytes())["cells"] if "name" in cell]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from simclr.report import features
+from simclr.report import stored
 from simclr.report.groups import HEAD_WORDS
 from simclr.report.palette import Theme
 from simclr.report.scene import Picture, Scene
@@ -129,7 +129,7 @@ def maps(scene: Scene) -> Picture | None:
     labels = scene.best.group.first.predictions.get("labels")
     if labels is None:
         return None
-    chosen = features.choose(labels, MOST_NAMED)
+    chosen = stored.choose(labels, MOST_NAMED)
     placed: dict[tuple[str, str], NDArray[np.float64]] = {}
     heads = scene.heads
     layers = [layer for layer in scene.layers if not layer.startswith(("dense_", "stage_"))] or scene.layers
@@ -137,13 +137,13 @@ def maps(scene: Scene) -> Picture | None:
         layers = layers[:-1]
     for head, group, key in scene.pretrainings():
         cell = next(cell for cell in group.cells if cell.key == key)
-        folder = features.view_folder(scene.root, cell)
+        folder = stored.view_folder(scene.root, cell)
         for layer in layers:
             if folder is None or (head, layer) in placed or len(placed) >= MOST_PANELS:
                 continue
-            stored = features.load(folder, "test", layer, chosen)
-            if stored is not None and len(stored) == len(chosen):
-                placed[head, layer] = features.flat_map(stored)
+            found = stored.load(folder, "test", layer, chosen)
+            if found is not None and len(found) == len(chosen):
+                placed[head, layer] = stored.flat_map(found)
     heads = [head for head in heads if any(head == key[0] for key in placed)]
     layers = [layer for layer in layers if any(layer == key[1] for key in placed)]
     if not placed:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from simclr.report import features
+from simclr.report import stored
 from simclr.report.groups import HEAD_WORDS, head_order, layer_order
 from simclr.report.palette import MARKERS, Theme
 from simclr.report.scene import Picture, Scene
@@ -89,8 +89,8 @@ def _recorded(scene: Scene) -> dict[str, dict[tuple[str, str], list[float]]]:
     probed = set(found["alignment"])
     for head, group, key in scene.pretrainings():
         cell = next(cell for cell in group.cells if cell.key == key)
-        folder = features.view_folder(scene.root, cell)
-        for layer, value in (features.alignments(folder) if folder else {}).items():
+        folder = stored.view_folder(scene.root, cell)
+        for layer, value in (stored.alignments(folder) if folder else {}).items():
             if (head, layer) not in probed:
                 found["alignment"][head, layer].append(value)
     return found
@@ -101,13 +101,13 @@ def spectra(scene: Scene) -> Picture | None:
     found: dict[str, dict[str, NDArray[np.float64]]] = defaultdict(dict)
     for head, group, key in scene.pretrainings():
         cell = next(cell for cell in group.cells if cell.key == key)
-        folder = features.view_folder(scene.root, cell)
+        folder = stored.view_folder(scene.root, cell)
         for layer in ("encoder", "relu_1", "relu_2", "projection", *scene.layers)[: MOST_LAYERS + 4]:
             if folder is None or head in found[layer]:
                 continue
-            stored = features.load(folder, "train", layer)
-            if stored is not None:
-                found[layer][head] = features.spectrum(stored)
+            loaded = stored.load(folder, "train", layer)
+            if loaded is not None:
+                found[layer][head] = stored.spectrum(loaded)
     layers = sorted((layer for layer in found if found[layer]), key=layer_order)[:MOST_LAYERS]
     if not layers:
         return None

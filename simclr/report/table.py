@@ -220,13 +220,23 @@ def cells_csv(grid: Grid, findings: Findings) -> str:
     writer.writerow(["cell", "status", "reason", *CSV_FIELDS, *bounds, *axes])
     for cell in findings.cells:
         values = ["" if (value := cell.get(path)) is None else value for path in CSV_FIELDS.values()]
-        writer.writerow(
-            [cell.name, "finished", "", *values, *_ci95(cell), *(shown(cell.settings.get(a)) for a in axes)]
-        )
+        row = [cell.name, "finished", "", *values, *_ci95(cell), *(shown(cell.settings.get(a)) for a in axes)]
+        writer.writerow(map(_inert, row))
     empty = [""] * (len(CSV_FIELDS) + len(bounds) + len(axes))
     for left in findings.left_out:
-        writer.writerow([left.name, left.state, left.reason, *empty])
+        writer.writerow(map(_inert, [left.name, left.state, left.reason, *empty]))
     return text.getvalue()
+
+
+def _inert(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula, as a text; numbers stay."""
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def _ci95(cell: CellRecord) -> list[str]:

@@ -14,9 +14,10 @@ from typing import Any
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import Damaged
-from simclr.store.claim import Claim, Holder, Place, Report, holder, obtain, tidy, told_progress, untold
+from simclr.foundation.work import Claim
 from simclr.store.features import TRAINED, UNTRAINED, Features
 from simclr.store.model import network
+from simclr.store.once import Place, Report, last_word, made_once, tidy
 from simclr.store.pretraining import (
     CHECKPOINT,
     CONFIG,
@@ -42,7 +43,6 @@ __all__ = [
     "WEIGHTS",
     "Claim",
     "Features",
-    "Holder",
     "Place",
     "Pretraining",
     "checkpoint",
@@ -51,16 +51,14 @@ __all__ = [
     "find",
     "folder",
     "history",
-    "holder",
+    "last_word",
     "load",
+    "made_once",
     "made_with_other_versions",
     "network",
-    "obtain",
     "place",
     "publish",
     "tidy",
-    "told_progress",
-    "untold",
 ]
 
 

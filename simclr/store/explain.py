@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +12,42 @@ from simclr import data
 from simclr.config import Config
 from simclr.config.cell import Cell, describe, pretraining_identity
 from simclr.foundation.files import Damaged
-from simclr.store.claim import Holder, holder, told_progress
+from simclr.foundation.work import Said
 from simclr.store.features import TRAINED
+from simclr.store.once import last_word
 from simclr.store.pretraining import CHECKPOINT, Pretraining, every, find, folder, place
 from simclr.training.checkpoint import Checkpoint
 
-HERE, MAKING, UNFINISHED, DAMAGED, MISSING = "there", "being made", "unfinished", "damaged", "missing"
+
+class Stage(Enum):
+    """How far a pretraining is; of an unfinished one a checkpoint is left to go on from."""
+
+    THERE = "there"
+    MAKING = "being made"
+    UNFINISHED = "unfinished"
+    DAMAGED = "damaged"
+    MISSING = "missing"
 
 
 @dataclass(frozen=True)
-class State:
-    """How far a pretraining is.
+class Availability:
+    """Whether a pretraining is there to be used.
 
     Attributes:
-        name: ``there``, ``being made``, ``unfinished`` (a checkpoint is left to go on from), ``damaged``, ``missing``.
+        stage: how far it is.
         detail: in words: by whom, since when, how far, or what is damaged.
+        by: who is at it, or was last.
+        epoch: the last one that was told of; None where none was.
     """
 
-    name: str
-    detail: str
+    stage: Stage
+    detail: str = ""
+    by: str = ""
+    epoch: int | None = None
 
 
-def state(root: str | Path, key: str, *, verify: bool = False) -> State:
-    """The state of a pretraining, from files alone; takes no lock and writes nothing.
+def availability(root: str | Path, key: str, *, verify: bool = False) -> Availability:
+    """Whether a pretraining is there, from files alone; takes no claim.
 
     Args:
         root: as given to the runs.
@@ -41,19 +55,20 @@ def state(root: str | Path, key: str, *, verify: bool = False) -> State:
         verify: whether every file is compared with its checksum.
     """
     where = place(root, key)
-    at_it = holder(where)
+    last = last_word(where)
+    by, epoch = (str(last.process), last.facts.get("epoch")) if last is not None else ("", None)
     try:
         found = find(root, key, verify=verify)
     except Damaged as damage:
-        return State(DAMAGED, f"{damage}; it will be set aside and pretrained again")
+        return Availability(Stage.DAMAGED, f"{damage}; it will be set aside and pretrained again")
     if found is not None:
-        return State(HERE, _origin(found))
-    if at_it is not None and at_it.alive:
-        return State(MAKING, f"by {at_it}{_how_far(at_it.progress)}")
+        return Availability(Stage.THERE, _origin(found))
+    if last is not None and last.alive:
+        return Availability(Stage.MAKING, f"by {last}{_how_far(last.facts)}", by, epoch)
     checkpoint = folder(root, key) / CHECKPOINT
     if checkpoint.exists():
-        return State(UNFINISHED, _left(checkpoint, at_it, told_progress(where)))
-    return State(MISSING, "nobody has begun it")
+        return Availability(Stage.UNFINISHED, _left(checkpoint, last), by, epoch)
+    return Availability(Stage.MISSING, "nobody has begun it")
 
 
 def nearest(root: str | Path, identity: dict[str, Any]) -> tuple[Pretraining, dict[str, tuple[Any, Any]]] | None:
@@ -91,15 +106,15 @@ def explain(config: Config) -> Iterator[str]:
     transfers = config.transfer.name is not None
     asked = data.digest(data.catalogue(config.asked, cache), cache) if transfers else None
     cell = describe(config, data.digest(data.catalogue(config.data, cache), cache), asked)
-    found = state(config.root, cell.key, verify=True)
+    found = availability(config.root, cell.key, verify=True)
     yield f"cell         {cell.name}"
     recorded = Path(config.root) / "results" / cell.name / "result.json"
     yield f"result       {recorded if recorded.exists() else 'none yet'}"
     yield f"pretraining  {cell.key}"
-    yield f"state        {found.name}: {found.detail}"
-    if found.name == HERE:
+    yield f"state        {found.stage.value}: {found.detail}"
+    if found.stage is Stage.THERE:
         yield f"features     {_features(cell)}"
-    if found.name == MISSING:
+    if found.stage is Stage.MISSING:
         yield from _nearest_lines(cell)
 
 
@@ -140,16 +155,16 @@ def _how_far(progress: dict[str, Any]) -> str:
     return f", epoch {progress.get('epoch', 0)} of {progress['epochs']}" + (f", {left:,.0f} s left" if left else "")
 
 
-def _left(checkpoint: Path, by: Holder | None, told: dict[str, Any]) -> str:
-    who = f"process {told['pid']} on {told['host']}" if {"pid", "host"} <= set(told) else "an unknown process"
-    dead = f" ({by} gives no sign of life)" if by is not None else ""
+def _left(checkpoint: Path, last: Said | None) -> str:
+    who = "an unknown process" if last is None else f"{last.process}"
+    dead = " (which gives no sign of life)" if last is not None and not last.facts.get("over") else ""
     try:
         saved = Checkpoint.load(checkpoint)
     except Damaged as damage:
         return f"left by {who}{dead}, but {damage}: it will start from the beginning"
     if saved is None:
         return f"left by {who}{dead}"
-    total = f" of {told['epochs']}" if "epochs" in told else ""
+    total = f" of {last.facts['epochs']}" if last is not None and "epochs" in last.facts else ""
     return f"left by {who}{dead} after {len(saved.history)} epochs{total} (step {saved.step}); it will go on from there"
 
 

@@ -15,12 +15,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.foundation.files import Damaged, seal, sealed, set_aside, whole_file
-from simclr.store.claim import Report
+from simclr.foundation.files import (
+    MANIFEST,
+    Damaged,
+    array_file,
+    make_folder,
+    mapped,
+    remove_unfinished,
+    seal,
+    sealed,
+    set_aside,
+    whole_file,
+)
+from simclr.store.once import Report
 
 Array = NDArray[np.float32]
 
 FEATURES = "features"
+FILES = ("train.npy", "test.npy", "views.npy")
 TRAINED, UNTRAINED = "trained", "untrained"
 SCHEMA = 2
 """Before it, one file held every layer and stage of both networks."""
@@ -58,18 +70,6 @@ class Features:
         return float(self.manifest["alignment"])
 
 
-def mapped(path: Path) -> NDArray[Any]:
-    """An array of the store, read from disk as it is used.
-
-    Raises:
-        Damaged: it cannot be read.
-    """
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise Damaged(f"{path.name} cannot be read") from error
-
-
 def find(folder: Path) -> Features | None:
     """The features in a folder, every file compared with its checksum; None where they are not there.
 
@@ -82,8 +82,8 @@ def find(folder: Path) -> Features | None:
 
 def cleared(folder: Path, report: Report) -> Features | None:
     """The same by whoever holds the claim: what is damaged is set aside, what was left half-written removed."""
-    for path in folder.glob(".*"):
-        path.unlink()
+    for name in (*FILES, MANIFEST):
+        remove_unfinished(folder / name)
     try:
         return find(folder)
     except Damaged as damage:
@@ -107,18 +107,15 @@ def writing(folders: Mapping[str, Path], part: str, count: int) -> Iterator[Call
         OSError: they cannot be written; nothing is left of them.
     """
     with ExitStack() as stack:
-        files = {}
-        for layer, folder in folders.items():
-            folder.mkdir(parents=True, exist_ok=True)
-            files[layer] = stack.enter_context(whole_file(folder / f"{part}.npy"))
+        files: dict[str, Callable[[bytes], object]] = {}
 
         def append(some: Mapping[str, Array]) -> None:
-            for layer, file in files.items():
+            for layer, folder in folders.items():
                 rows = np.ascontiguousarray(some[layer], "<f4")
-                if file.tell() == 0:
-                    header = {"descr": "<f4", "fortran_order": False, "shape": (count, rows.shape[1])}
-                    np.lib.format.write_array_header_1_0(file, header)
-                file.write(rows.data)
+                if layer not in files:  # how wide they are is known now
+                    shape = (count, rows.shape[1])
+                    files[layer] = stack.enter_context(array_file(make_folder(folder) / f"{part}.npy", "<f4", shape))
+                files[layer](rows.tobytes())
 
         yield append
 
@@ -134,9 +131,9 @@ def publish(folder: Path, facts: Mapping[str, Any], views: NDArray[np.uint8] | N
     Raises:
         OSError: it cannot be written.
     """
-    files = ["train.npy", "test.npy"]
+    train, test, pairs = FILES
     if views is not None:
-        with whole_file(folder / "views.npy") as file:
+        with whole_file(folder / pairs) as file:
             np.save(file, views, allow_pickle=False)
-        files.append("views.npy")
+    files = [train, test] if views is None else [train, test, pairs]
     return Features(folder, seal(folder, files, {"schema": SCHEMA, **facts}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 import time
 from collections import defaultdict
@@ -11,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simclr.foundation.files import SET_ASIDE, Damaged, sealed
-from simclr.foundation.presence import seen
+from simclr.foundation.work import WORDS, said
 from simclr.records import result
-from simclr.records.status import PROGRESS
-from simclr.store.claim import Place, at_rest, holder
-from simclr.store.explain import HERE, MAKING, UNFINISHED, State, state
+from simclr.records.status import queued
+from simclr.store.explain import Stage, availability
 from simclr.store.features import FEATURES
-from simclr.store.pretraining import Pretraining, every, find, folder
+from simclr.store.once import Place, at_rest, last_word
+from simclr.store.pretraining import CLAIM, Pretraining, claim_of, every, find, folder
 
 BEING_MEASURED = " (being measured)"
 STALE_SECONDS = 3600.0
@@ -40,7 +41,7 @@ class Item:
     Attributes:
         key: of it.
         what: data, encoder, head and seed; empty where that is not known.
-        state: how far it is.
+        stage: how far it is.
         size: bytes of its folder.
         features: bytes of those that are features, which can be made again.
         changed: seconds since anything in it changed.
@@ -49,7 +50,7 @@ class Item:
 
     key: str
     what: str
-    state: State
+    stage: Stage
     size: int
     features: int
     changed: float
@@ -61,7 +62,7 @@ def inventory(root: str | Path) -> Iterator[Item]:
     used = _users(root)
     for path in every(root):
         size, latest = _extent(path)
-        found = state(root, path.name)
+        found = availability(root, path.name).stage
         what = ""
         with contextlib.suppress(Damaged):
             pretraining = find(root, path.name, verify=False)
@@ -117,26 +118,26 @@ def leftovers(root: str | Path) -> Iterator[Removable]:
             size, changed = _extent(path)
             if _is_aside(path.name):
                 yield Removable(path, "set aside as damaged", size)
-            elif path.name.startswith(".") and ".lock" not in path.name and time.time() - changed > STALE_SECONDS:
+            elif path.name.startswith(".") and path.suffix != CLAIM and time.time() - changed > STALE_SECONDS:
                 yield Removable(path, "left half-written", size)
 
 
 def _unused_pretrainings(root: str | Path, unfinished: bool) -> Iterator[Removable]:
     for item in inventory(root):
         path = folder(root, item.key)
-        if item.state.name == MAKING or item.results or _busy(path):
+        if item.stage is Stage.MAKING or item.results or _busy(path):
             continue
-        if item.state.name == HERE:
+        if item.stage is Stage.THERE:
             yield Removable(path, "no result uses it", item.size)
-        elif unfinished or item.state.name != UNFINISHED:
-            yield Removable(path, item.state.name, item.size)
+        elif unfinished or item.stage is not Stage.UNFINISHED:
+            yield Removable(path, item.stage.value, item.size)
 
 
 def _features(root: str | Path) -> Iterator[Removable]:
     for item in inventory(root):
         path = folder(root, item.key)
         measured = any(name.endswith(BEING_MEASURED) for name in item.results)
-        if item.features and item.state.name == HERE and not measured and not _busy(path):
+        if item.features and item.stage is Stage.THERE and not measured and not _busy(path):
             yield Removable(path / FEATURES, "can be made again", item.features)
 
 
@@ -156,17 +157,28 @@ def _unused_baselines(root: str | Path, unfinished: bool) -> Iterator[Removable]
 
 
 def remove(path: Path) -> bool:
-    """Delete what :func:`prunable` named; False where somebody has begun to work on it in the meantime."""
-    with at_rest(_marker(path.parent if path.name == FEATURES else path)) as nobody:
-        if not nobody:
+    """Delete what :func:`prunable` named; False where somebody has begun to make it, or to use it, in the meantime."""
+    owner = path.parent if path.name == FEATURES else path
+    with at_rest(_place(owner)) as nobody:
+        if not nobody or (_is_pretraining(owner) and _has_come_into_use(path, owner)):
             return False
         if not path.is_dir():
             path.unlink(missing_ok=True)
             return True
-        doomed = path.with_name(f".{path.name.lstrip('.')}.removed")
+        doomed = path.with_name(f".{path.name.lstrip('.')}.removed-{secrets.token_hex(4)}")
         path.rename(doomed)  # at once out of the way of everyone who looks for it
     shutil.rmtree(doomed)
     return True
+
+
+def _is_pretraining(path: Path) -> bool:
+    return path.parent.name == "pretrained"
+
+
+def _has_come_into_use(path: Path, owner: Path) -> bool:
+    """Whether some cell wants a network that none wanted, or is being measured on features, since that was asked."""
+    names = _users(owner.parents[1])[owner.name]
+    return any(name.endswith(BEING_MEASURED) for name in names) if path.name == FEATURES else bool(names)
 
 
 def _verified(parent: Path) -> Iterator[tuple[Path, str | None]]:
@@ -189,29 +201,30 @@ def _is_aside(name: str) -> bool:
     return SET_ASIDE in name or name.endswith(SET_ASIDE.rstrip("-"))
 
 
-def _marker(path: Path) -> Path:
-    """Where whoever makes a folder of the store marks that."""
-    return path.with_name(f".{path.name}.lock")
+def _place(path: Path) -> Place:
+    return Place("", claim_of(path))
 
 
 def _busy(path: Path) -> bool:
-    at_it = holder(Place("", _marker(path), path / "progress.json"))
-    return at_it is not None and at_it.alive
+    last = last_word(_place(path))
+    return last is not None and last.alive
 
 
 def _users(root: str | Path) -> dict[str, list[str]]:
-    """By pretraining and by digest of data, the cells that were measured on it or are being measured."""
+    """By pretraining and by digest of data, the cells that were measured on it, are being measured, or are to be."""
     users: dict[str, list[str]] = defaultdict(list)
     for path, record in result.records(root):
         if record.get("status") == "finished" and isinstance(record.get("pretraining"), dict):
             users[str(record["pretraining"].get("key"))].append(path.parent.name)
             for images in ("data", "transfer"):  # whose digest is that of the images with labels
                 users[str((record.get(images) or {}).get("digest"))].append(path.parent.name)
-    for path in sorted(Path(root).glob(f"results/*/{PROGRESS}")):
-        at_it = seen(path)
+    for path in sorted(Path(root).glob(f"results/*/{WORDS}*")):
+        at_it = said(path)
         if at_it is not None and at_it.alive:
             for used in ("pretraining", "data", "transfer"):
                 users[str(at_it.facts.get(used))].append(f"{path.parent.name}{BEING_MEASURED}")
+    for name, key in queued(root):
+        users[key].append(f"{name} (of a grid that is not over)")
     return users
 
 

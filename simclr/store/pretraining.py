@@ -6,11 +6,11 @@
 ``config.yaml``      the configuration that it was made from
 ``manifest.json``    what it is, what it took, and the SHA-256 of the files above; written last
 ``checkpoint.npz``   while it is unfinished: the state to go on from
-``progress.json``    while it is unfinished: who is at it, and how far it is
 ``features/..``      what the network, and the same before its first step, make of every image: :mod:`.features`
 ===================  =====================================================================================
 
-Files are the truth; there is no index. A folder that is not what its manifest says is set aside, never overwritten.
+Beside it, ``.<key>.claim/`` says who is at it and how far, and who left it unfinished. Files are the truth; there is
+no index. A folder that is not what its manifest says is set aside, never overwritten.
 """
 
 from __future__ import annotations
@@ -24,18 +24,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.foundation.files import MANIFEST, SET_ASIDE, Damaged, seal, sealed, set_aside, whole_file
-from simclr.store import features
-from simclr.store.claim import Place, Report
-from simclr.store.features import FEATURES, Features
-
-WEIGHTS, HISTORY, CONFIG, CHECKPOINT, PROGRESS = (
-    "network.npz",
-    "history.csv",
-    "config.yaml",
-    "checkpoint.npz",
-    "progress.json",
+from simclr.foundation.files import (
+    MANIFEST,
+    SET_ASIDE,
+    Damaged,
+    make_folder,
+    remove_unfinished,
+    seal,
+    sealed,
+    set_aside,
+    whole_file,
 )
+from simclr.store import features
+from simclr.store.features import FEATURES, Features
+from simclr.store.once import Place, Report
+
+WEIGHTS, HISTORY, CONFIG, CHECKPOINT = "network.npz", "history.csv", "config.yaml", "checkpoint.npz"
+CLAIM = ".claim"
 # Hidden beside the weights until their manifest is there: so that a process killed in between has left something
 # unfinished, where a manifest that went missing later is damage.
 PUBLISHING = ".publishing"
@@ -90,7 +95,12 @@ def folder(root: str | Path, key: str) -> Path:
 def place(root: str | Path, key: str) -> Place:
     """The pretraining of a key as something that one process makes."""
     where = folder(root, key)
-    return Place(f"pretraining {key}", where.with_name(f".{key}.lock"), where / PROGRESS)
+    return Place(f"pretraining {key}", claim_of(where))
+
+
+def claim_of(where: Path) -> Path:
+    """The folder of the claim of a folder in the store."""
+    return where.with_name(f".{where.name}{CLAIM}")
 
 
 def find(root: str | Path, key: str, *, verify: bool = True) -> Pretraining | None:
@@ -145,12 +155,12 @@ def clear(root: str | Path, key: str, report: Report) -> None:
     try:
         found = find(root, key)
         (where / (WEIGHTS if found is None else CHECKPOINT)).unlink(missing_ok=True)
-        for path in where.glob(".*"):
-            if not path.is_dir():  # what was being removed goes with the next prune
-                path.unlink()
+        for name in (WEIGHTS, HISTORY, CONFIG, CHECKPOINT, MANIFEST):
+            remove_unfinished(where / name)
+        (where / PUBLISHING).unlink(missing_ok=True)
     except Damaged as damage:
         aside = set_aside(where)
-        where.mkdir(exist_ok=True)
+        make_folder(where)
         report(f"{where}: {damage}: set aside as {aside.name}, and pretrained again")
 
 

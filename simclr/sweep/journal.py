@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from simclr.foundation import lock
+from simclr.foundation import work
+from simclr.foundation.files import share
 
 
 def journal(folder: Path) -> JournalStorage:
     """The journal of the search whose state lies in ``folder``, made where it is missing."""
-    return JournalStorage(
-        JournalFileBackend(str(folder / "journal.log"), lock_obj=_JournalLock(folder / "journal.lock"))
-    )
+    file = folder / "journal.log"
+    if not file.exists():
+        file.touch()
+        share(file)
+    return JournalStorage(JournalFileBackend(str(file), lock_obj=_JournalLock(folder / ".journal")))
 
 
 class _JournalLock(JournalFileOpenLock):
     """Optuna's own locks outlive a killed holder by half a minute; this one dies with it."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
-        self._path = path
-        self._descriptor = -1
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder))
+        self._folder, self._inside = folder, ExitStack()
 
     def acquire(self) -> bool:
-        self._descriptor = lock.wait(self._path)
+        self._inside.enter_context(work.held(self._folder))
         return True
 
     def release(self) -> None:
-        os.close(self._descriptor)
+        self._inside.close()

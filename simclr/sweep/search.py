@@ -1,15 +1,14 @@
 """Random and Bayesian search over a sweep's space, its state on disk: many processes, any of which may die, share it.
 
-``<root>/sweeps/<name>/`` holds Optuna's journal and, for each trial that is being run, a lock that its runner holds.
-The operating system lets go of a lock when its holder dies, so a trial that is running by the journal and held by
-nobody was lost: the next one who asks gets it again, with the same values.
+``<root>/sweeps/<name>/`` holds Optuna's journal and, for each trial that is being run, the claim of its runner
+(:mod:`simclr.foundation.work`), which is over when that one dies. So a trial that is running by the journal and claimed
+by nobody was lost: the next one who asks gets it again, with the same values.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from simclr.config import Config, Decides, settings
-from simclr.foundation import lock
+from simclr.foundation import work
 from simclr.foundation.errors import InvalidInput
+from simclr.foundation.files import make_folder
 from simclr.sweep.drawing import drawn_as, suggest
 from simclr.sweep.hyperband import should_stop
 from simclr.sweep.journal import journal
@@ -73,14 +73,14 @@ class Search:
         self.sweep = sweep
         self.folder = folder(root, sweep.name)
         self._seed = seed
-        self._leases: dict[int, int] = {}
+        self._claims: dict[int, work.Claim] = {}
         self._maximize = sweep.metric is None or sweep.metric.maximize
         self._drawn = {each.name: drawn_as(each.distribution) for each in sweep.parameters}
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         # Each creation and each trial is told of at length otherwise.
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._storage = journal(self.folder)
-        with lock.held(self.folder / "sweep.lock"):
+        with work.held(self.folder / ".sweep"):
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=sweep.name,
@@ -103,7 +103,7 @@ class Search:
         Returns:
             None where ``run_cap`` or the metric's target is reached; others may still be running theirs.
         """
-        with lock.held(self.folder / "sweep.lock"):
+        with work.held(self.folder / ".sweep"):
             trials = self._study.get_trials(deepcopy=False)
             for each in trials:
                 if each.state is TrialState.RUNNING and (lost := self._take_over(each)) is not None:
@@ -112,7 +112,7 @@ class Search:
                 return None
             self._study.sampler = self._sampler(len(trials))
             trial = self._study.ask()
-            self._lease(trial.number)
+            self._claim(trial.number)
             return self._proposed(trial, 1)
 
     def report(self, number: int, history: Sequence[float]) -> bool:
@@ -157,7 +157,14 @@ class Search:
         self._tell(number, TrialState.PRUNED)
 
     def given_back(self, number: int) -> None:
-        """A trial was interrupted, by Ctrl-C say: the next one who asks gets it again."""
+        """A trial was interrupted, by Ctrl-C say: the next one who asks gets it again, as if nobody had tried."""
+        trial = self._trial(number)
+        attempt = trial.user_attrs.get("attempt", 1)
+        self._storage.set_trial_user_attr(trial._trial_id, "attempt", attempt - 1)
+        self._release(number)
+
+    def lost(self, number: int) -> None:
+        """A trial's runner is gone without a record: the next one who asks gets it again, a few times."""
         self._release(number)
 
     def trials(self) -> list[TrialStanding]:
@@ -165,14 +172,14 @@ class Search:
         found = []
         for each in self._study.get_trials(deepcopy=False):
             state = _STATES[each.state]
-            if state == "running" and each.number not in self._leases and not lock.is_held(self._lock(each.number)):
+            if state == "running" and each.number not in self._claims and not self._is_claimed(each.number):
                 state = "lost"
             overrides = tuple(each.user_attrs.get("overrides", ()))
             found.append(TrialStanding(each.number, state, overrides, each.value, self._looks(each)))
         return found
 
     def _take_over(self, trial: FrozenTrial) -> Trial | None:
-        if trial.number in self._leases or not self._lease(trial.number):
+        if trial.number in self._claims or not self._claim(trial.number):
             return None
         attempt = trial.user_attrs.get("attempt", 0) + 1
         if attempt > ATTEMPTS:
@@ -219,17 +226,21 @@ class Search:
         self._study.tell(number, value, state=state, skip_if_finished=True)
         self._release(number)
 
-    def _lock(self, number: int) -> Path:
-        return self.folder / f"trial-{number}.lock"
+    def _claim_of(self, number: int) -> Path:
+        return self.folder / f".trial-{number}"
 
-    def _lease(self, number: int) -> bool:
-        if (descriptor := lock.take(self._lock(number))) is not None:
-            self._leases[number] = descriptor
-        return descriptor is not None
+    def _is_claimed(self, number: int) -> bool:
+        holder = work.holder(self._claim_of(number))
+        return holder is not None and holder.alive
+
+    def _claim(self, number: int) -> bool:
+        if (claim := work.take(self._claim_of(number))) is not None:
+            self._claims[number] = claim
+        return claim is not None
 
     def _release(self, number: int) -> None:
-        if (descriptor := self._leases.pop(number, None)) is not None:
-            os.close(descriptor)
+        if (claim := self._claims.pop(number, None)) is not None:
+            claim.end()
 
 
 def folder(root: str | Path, name: str) -> Path:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from simclr.config import TrackingConfig
-from simclr.tracking.claims import Claim
 from simclr.tracking.client import Patience
 from simclr.tracking.connection import Connection
 from simclr.tracking.content import Material
 from simclr.tracking.tracker import Tracker
+from simclr.tracking.wishes import Wish
 
-__all__ = ["Claim", "Material", "Patience", "Tracker", "skip", "start"]
+__all__ = ["Material", "Patience", "Tracker", "Wish", "skip", "start"]
 
 
 def start(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from simclr.config import TrackingConfig
 from simclr.foundation.errors import one_line
+from simclr.foundation.files import write_whole
+from simclr.foundation.work import held
 from simclr.tracking import agent, client
 from simclr.tracking.client import Patience, Value, reason, within
 
@@ -166,7 +169,7 @@ class Connection:
             return wandb.init(
                 project=tracking.project if own else None,
                 entity=tracking.entity if own else None,
-                id=identity["name"] if own else None,
+                id=f"{identity['name']}-{identity_of(self._root)}" if own else None,
                 **identity,
                 dir=str(self._root),
                 mode=mode,
@@ -195,3 +198,13 @@ class Connection:
         if not self._told:
             self._told = True
             log.warning("W&B: %s", line)
+
+
+def identity_of(root: Path) -> str:
+    """A few digits that stand for a root, from wherever it is seen: another one has cells of the same names."""
+    file = root / "wandb" / "root-id"
+    if not file.exists():
+        with held(file.with_name(".root-id")):
+            if not file.exists():
+                write_whole(file, secrets.token_hex(3).encode())
+    return file.read_text().strip()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.data.labels import drawn
-from simclr.tracking import pictures
+from simclr.tracking import drawing
 
 if TYPE_CHECKING:
     import wandb
@@ -66,21 +66,21 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
-def drawings(record: Mapping[str, Any], material: Material | None) -> dict[str, Callable[[], pictures.Picture]]:
+def drawings(record: Mapping[str, Any], material: Material | None) -> dict[str, Callable[[], drawing.Picture]]:
     """What draws each picture of a cell, by name, once it is called."""
-    made: dict[str, Callable[[], pictures.Picture]] = {}
+    made: dict[str, Callable[[], drawing.Picture]] = {}
     if material is not None:
         seed = record["cell"]["seed"]
-        made["tsne"] = partial(pictures.scatter, material.features, material.labels, material.classes, seed)
+        made["tsne"] = partial(drawing.scatter, material.features, material.labels, material.classes, seed)
         if material.history:
-            made["loss"] = partial(pictures.loss_curve, material.history)
+            made["loss"] = partial(drawing.loss_curve, material.history)
         if len(material.views):
-            made["views"] = partial(pictures.view_grid, material.views)
+            made["views"] = partial(drawing.view_grid, material.views)
     probe = record.get("probe") or {}
-    if probe.get("confusion") and len(probe["classes"]) <= pictures.MOST_CLASSES:
-        made["confusion"] = partial(pictures.confusion, probe["confusion"], probe["classes"])
+    if probe.get("confusion") and len(probe["classes"]) <= drawing.MOST_CLASSES:
+        made["confusion"] = partial(drawing.confusion, probe["confusion"], probe["classes"])
     elif probe.get("confused"):
-        made["confused"] = partial(pictures.confused, probe["confused"])
+        made["confused"] = partial(drawing.confused, probe["confused"])
     return made
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from simclr.foundation.interruption import TERMINATED
-from simclr.store.claim import Report
+from simclr.store.once import Report
 from simclr.tracking import Tracker
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
@@ -80,28 +80,28 @@ class Remote:
         tracker = self._tracker
         if not tracker.in_agent:
             return True
-        if any(key in (each.wants, *each.has) for each in tracker.claims.all() if each.run != tracker.run_id):
+        if any(key in (each.wants, *each.has) for each in tracker.wishes.all() if each.run != tracker.run_id):
             return False
-        tracker.claims.want(key)
+        tracker.wishes.want(key)
         until = time.monotonic() + UNHEARD_SECONDS
         for pause in _pauses():
-            claims = tracker.claims.all()
-            own = next((number for number, each in enumerate(claims) if each.run == tracker.run_id), len(claims))
-            heard = own < len(claims) and claims[own].wants == key
-            others = [(number, each) for number, each in enumerate(claims) if number != own]
+            wishes = tracker.wishes.all()
+            own = next((number for number, each in enumerate(wishes) if each.run == tracker.run_id), len(wishes))
+            heard = own < len(wishes) and wishes[own].wants == key
+            others = [(number, each) for number, each in enumerate(wishes) if number != own]
             if any(key in each.has or (heard and each.wants == key and number < own) for number, each in others):
-                tracker.claims.want(None)
+                tracker.wishes.want(None)
                 return False
             contested = not heard or any(each.wants == key for _, each in others)
             if not contested or not tracker.online or (not heard and time.monotonic() > until):
                 break
             self._pause(pause)
-        tracker.claims.take_on(key)
+        tracker.wishes.take_on(key)
         return True
 
     def give_up(self, key: str) -> None:
         """Say that a pretraining that was claimed is not going to be made here."""
-        self._tracker.claims.give_up(key)
+        self._tracker.wishes.give_up(key)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

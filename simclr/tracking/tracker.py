@@ -17,10 +17,10 @@ from simclr.foundation import machine
 from simclr.foundation.errors import one_line
 from simclr.foundation.files import MANIFEST, as_file_name
 from simclr.tracking import artifacts, client, content
-from simclr.tracking.claims import Claims
 from simclr.tracking.client import Value, reason, within
 from simclr.tracking.connection import Connection
 from simclr.tracking.content import Material
+from simclr.tracking.wishes import Wishes
 
 if TYPE_CHECKING:
     import wandb
@@ -32,12 +32,12 @@ class Tracker:
     """One run, made by :func:`simclr.tracking.start`. Before it begins and once it is given up, it does nothing at all.
 
     Attributes:
-        claims: what this run and the others of its sweep make or want to make.
+        wishes: what this run and the others of its sweep make or want to make.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.claims = Claims(connection)
+        self.wishes = Wishes(connection)
         self._uploads: list[tuple[str, wandb.Artifact]] = []
         self._unseen: dict[str, tuple[Path, Mapping[str, Any]]] = {}
 
@@ -252,7 +252,7 @@ class Tracker:
         values = {
             **configuration,
             **{f"versions.{name}": version for name, version in machine.versions().items()},
-            **(self.claims.beginning() if self.in_agent else {}),
+            **(self.wishes.beginning() if self.in_agent else {}),
         }
 
         def describe(run: wandb.Run) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 
 from simclr.foundation.errors import RunFailed
+from simclr.foundation.work import Claim
 from simclr.training.pace import Pace, steps_done
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,24 @@ COLLAPSED = 0.05
 
 CHANCE_WITHIN = 0.01
 """Of the loss of chance: a loss no further from it has learnt nothing."""
+
+
+class StopWhereLost(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends the run at the next step after another process has taken it over, before anything more is written.
+
+    Raises:
+        ClaimLost: at that step.
+    """
+
+    def __init__(self, claim: Claim) -> None:
+        super().__init__()
+        self._claim = claim
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._claim.check()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._claim.check()
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]

@@ -58,13 +58,23 @@ def _of_tf_config(text: str) -> Cluster:
         chiefs, workers = (list(told["cluster"].get(kind, ())) for kind in ("chief", "worker"))
         kind, index = str(told["task"]["type"]), int(told["task"]["index"])
         address = {"chief": chiefs, "worker": workers}[kind][index]
+        wrong = next((each for each in chiefs + workers if not _is_address(each)), None)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise InvalidInput(
             f"TF_CONFIG={text}: valid is "
             '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
         ) from error
     everyone = chiefs + workers
+    if wrong is not None:
+        raise InvalidInput(f"TF_CONFIG: {wrong!r} is no address; valid is host:port, say {str(wrong) or 'host'}:12345")
+    if twice := next((each for each in everyone if everyone.count(each) > 1), None):
+        raise InvalidInput(f"TF_CONFIG: {twice} is there twice; each worker has an address of its own")
     return Cluster(len(everyone), everyone.index(address))
+
+
+def _is_address(text: object) -> bool:
+    host, _, port = str(text).rpartition(":")
+    return bool(host) and port.isdecimal() and 0 < int(port) < 2**16
 
 
 def check_strategy(settings: PretrainConfig) -> None:

@@ -26,7 +26,7 @@ STATE = "state.npz"
 
 
 @dataclass(frozen=True)
-class Word:
+class Beginning:
     """That a pretraining begins: its key, and from which state (None for the beginning)."""
 
     key: str
@@ -41,7 +41,7 @@ class Crew:
         self._cluster = cluster(settings.strategy)
         self._waiting = self._cluster.workers > 1  # for the chief's word
 
-    def begin(self, word: Word) -> None:
+    def begin(self, word: Beginning) -> None:
         """As the chief: let all begin.
 
         Raises:
@@ -61,10 +61,11 @@ class Crew:
         from simclr.training.runtime import start_tensorflow
 
         self._waiting = False
-        start_tensorflow(self._settings.threads, self._settings.strategy, self._settings.xla)
+        settings = self._settings
+        start_tensorflow(settings.threads, settings.strategy, settings.xla, settings.workers_minutes)
         _from_chief(b"")
 
-    def hear(self, key: str) -> Word | None:
+    def hear(self, key: str) -> Beginning | None:
         """As another process: wait for the word; None where there is nothing to do.
 
         Raises:
@@ -75,7 +76,7 @@ class Crew:
             return None
         told = json.loads(header)
         self._agree(told["key"] == key)
-        return Word(told["key"], _unpacked(state) if told["start"] else None)
+        return Beginning(told["key"], _unpacked(state) if told["start"] else None)
 
     def _agree(self, same: bool) -> None:
         from simclr.training.replicas import Replicas, strategy_named

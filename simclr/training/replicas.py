@@ -7,12 +7,15 @@ the whole batch, and nothing but embeddings, statistics of norms and gradients o
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+
+from simclr.training.cluster import cluster
 
 
 @cache
@@ -162,15 +165,26 @@ class Replicas:
         return tf.reshape(value, (1,)) if self.several_processes else value
 
 
-def _multi_worker() -> Any:
-    import os
+def meet_others(minutes: float) -> None:
+    """Wait for the other workers, so many minutes at most, see :mod:`.meeting`."""
+    from simclr.training import meeting
 
+    told = _resolver().cluster_spec().as_dict()
+    addresses = (*told.get("chief", ()), *told.get("worker", ()))
+    meeting.end_when_asked()
+    meeting.meet(addresses, cluster("multi_worker").number, minutes)
+
+
+def _multi_worker() -> Any:
+    return tf.distribute.MultiWorkerMirroredStrategy(_resolver())
+
+
+@cache
+def _resolver() -> Any:
     if "TF_CONFIG" in os.environ:
-        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    else:
-        # Jobs that share a machine need ports of their own. Which GPUs a task may use, Slurm has already decided.
-        port = 10000 + 16 * (int(os.environ.get("SLURM_JOB_ID", "0")) % 1000)
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            port_base=port, gpus_per_node=1, gpus_per_task=1, auto_set_gpu=False
-        )
-    return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    # Jobs that share a machine need ports of their own. Which GPUs a task may use, Slurm has already decided.
+    port = 10000 + 16 * (int(os.environ.get("SLURM_JOB_ID", "0")) % 1000)
+    return tf.distribute.cluster_resolver.SlurmClusterResolver(
+        port_base=port, gpus_per_node=1, gpus_per_task=1, auto_set_gpu=False
+    )

@@ -13,7 +13,7 @@ from simclr.training import compilation
 log = logging.getLogger(__name__)
 
 
-def start_tensorflow(threads: int | None, strategy: str = "one", xla: bool | None = None) -> int:
+def start_tensorflow(threads: int | None, strategy: str = "one", xla: bool | None = None, minutes: float = 10.0) -> int:
     """Import and configure TensorFlow, once per process; later calls change nothing.
 
     One inter-op thread makes weights the same to the bit from run to run, on an idle machine or a busy one (ops then
@@ -27,9 +27,14 @@ def start_tensorflow(threads: int | None, strategy: str = "one", xla: bool | Non
         strategy: ``pretrain.strategy``; ``multi_worker`` to meet the other workers here, before the first operation,
             and to wait for them.
         xla: ``pretrain.xla``; False for steps that are not compiled, on a GPU either.
+        minutes: ``pretrain.workers_minutes``, to wait for the other workers.
 
     Returns:
         The number of intra-op threads in force: another one where TensorFlow was already running in this process.
+
+    Raises:
+        InvalidInput: this worker's port is in use.
+        RunFailed: another worker has not come.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     wanted = threads or machine.cpus()
@@ -50,6 +55,11 @@ def start_tensorflow(threads: int | None, strategy: str = "one", xla: bool | Non
         if tf.config.list_physical_devices("GPU") and not compiled:
             tf.config.experimental.enable_op_determinism()
         tf.get_logger().setLevel("ERROR")
+    if strategy == "multi_worker":
+        from simclr.training.replicas import meet_others
+
+        meet_others(minutes)
+    with _quiet_standard_error():
         if strategy == "multi_worker":
             from simclr.training.replicas import strategy_named
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from simclr.records.status import PROGRESS, statuses
+from simclr.foundation.work import WORDS
+from simclr.records.status import statuses
 from tests.benchmarks.alone import ended, seconds_of_run
 
 NINE = ("head=zero_relu,one_relu,two_relu", "probe.layer=-2,-4,-6", "tracking.mode=disabled")
@@ -72,7 +73,9 @@ def measure(rounds: int = 3) -> Iterator[tuple[str, str]]:
         for number in range(1_000):
             folder = Path(root) / "results" / f"{number:04}"
             folder.mkdir(parents=True)
-            (folder / PROGRESS).write_text(json.dumps({"host": "there", "pid": 1, "doing": "pretraining"}))
+            process = {"host": "there", "space": "another boot", "pid": 1, "started": ""}
+            word = {"process": process, "since": "", "doing": "pretraining"}
+            (folder / f"{WORDS}1").write_text(json.dumps(word))
         begun = time.perf_counter()
         assert len(statuses(root)) == 1_000
         yield "the status of 1,000 running cells", f"{time.perf_counter() - begun:.2f} s"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from simclr.foundation.work import holder
 from tests.terminal import shown
 
 RUN = Path(__file__).parents[2] / "run.py"
@@ -172,7 +173,8 @@ def test_a_run_that_is_stopped_saves_says_how_to_go_on_and_leaves_no_half_result
     assert "Traceback" not in errors
     assert not list(tmp_path.glob("runs/results/*"))
     assert len(list(tmp_path.glob("runs/pretrained/*/checkpoint.npz"))) == 1
-    assert not list(tmp_path.glob("runs/pretrained/.*"))
+    (claim,) = tmp_path.glob("runs/pretrained/.*")
+    assert not holder(claim).alive
 
 
 @pytest.mark.slow

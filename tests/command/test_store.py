@@ -18,10 +18,10 @@ import pytest
 from simclr import data, experiment, store
 from simclr.command.store import main
 from simclr.foundation.files import MANIFEST, SET_ASIDE
-from simclr.foundation.presence import Presence
+from simclr.foundation.work import at_work
 from simclr.records import result
-from simclr.records.status import PROGRESS
 from simclr.store.export import CARD, KERAS_FILE, SAVED_MODEL
+from simclr.store.inventory import prunable, remove
 from simclr.training.checkpoint import Checkpoint
 from simclr.training.runtime import start_tensorflow
 from tests.store.commands import RUN, TINY
@@ -62,7 +62,7 @@ class Store:
             run()
             return True
 
-        store.obtain(store.place(self.root, self.key), lambda: None, make, print)
+        store.made_once(store.place(self.root, self.key), lambda: None, make, print)
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +349,7 @@ def test_what_is_being_made_is_not_touched(command):
 def test_what_is_being_measured_is_not_touched(command):
     command.forget_results()
     needed = {"pretraining": command.key, "data": command.record["data"]["digest"]}
-    with Presence(result.folder(command.root, "a-cell") / PROGRESS, **needed):
+    with at_work(result.folder(command.root, "a-cell"), **needed):
         assert "a-cell (being measured)" in command("list")
         assert command("prune", "--yes") == "0 B freed\n"
     assert command.folder.exists()
@@ -372,9 +372,48 @@ def test_features_go_where_that_is_asked_for_and_are_made_again_to_the_bit(comma
 
 
 def test_features_of_what_is_being_measured_are_not_touched(command):
-    with Presence(result.folder(command.root, "a-cell") / PROGRESS, pretraining=command.key):
+    with at_work(result.folder(command.root, "a-cell"), pretraining=command.key):
         assert command("prune", "--features", "--yes") == "0 B freed\n"
     assert (command.folder / "features").exists()
+
+
+def test_what_cells_of_a_grid_that_is_not_over_need_is_kept(command):
+    command.forget_results()
+    grid = command.root / "grids" / "1"
+    (grid / "now").mkdir(parents=True)
+    (grid / "grid.json").write_text(json.dumps({"cells": [{"name": "a-cell", "key": command.key}]}))
+    (grid / "now" / "job-0.json").write_text("{}")
+    assert "a-cell (of a grid that is not over)" in command("list")
+    assert str(command.folder) not in command("prune", "--yes")
+    assert command.folder.exists()
+
+
+def test_what_came_into_use_after_it_was_listed_is_not_deleted(command):
+    command.forget_results()
+    doomed = next(each for each in prunable(command.root) if each.path == command.folder)
+    with at_work(result.folder(command.root, "a-cell"), pretraining=command.key):
+        assert not remove(doomed.path)
+    assert command.folder.exists()
+    assert remove(doomed.path)
+
+
+def test_what_an_earlier_prune_left_half_removed_is_in_nobodys_way(command):
+    command.forget_results()
+    command.folder.with_name(f".{command.key}.removed").mkdir()
+    (command.folder.with_name(f".{command.key}.removed") / "left").touch()
+    assert f"deleted {command.folder}" in command("prune", "--yes")
+    assert not command.folder.exists()
+
+
+def test_foreign_entries_in_a_pretrainings_folder_are_in_nobodys_way(command, composed):
+    (command.folder / ".ipynb_checkpoints").mkdir()
+    (command.folder / ".nfs0000").touch()
+    (command.folder / "features" / ".DS_Store").touch()
+    flip(next(command.folder.glob("features/*/trained-encoder")) / "train.npy")
+    record = experiment.run(composed(*TINY, "rerun=true", f"root={command.root}"))
+    assert record["probe"] == command.record["probe"]
+    assert (command.folder / ".ipynb_checkpoints").exists()
+    assert (command.folder / ".nfs0000").exists()
 
 
 def test_what_could_be_gone_on_from_is_kept_unless_that_is_asked_for(command):
@@ -395,8 +434,9 @@ def test_what_was_set_aside_or_left_half_written_long_ago_is_pruned(command):
         shutil.copytree(command.baseline, command.baseline.with_name(f"{command.baseline.name}{SET_ASIDE}2020")),
     ]
     halves = [command.folder / ".network.npz.abc", view / ".views.npy.abc", command.baseline / ".record.json.abc"]
-    fresh, marker = command.folder / ".history.csv.abc", command.folder.with_name(f".{'0' * 16}.lock")
-    for path in (*halves, fresh, marker):
+    fresh, marker = command.folder / ".history.csv.abc", command.folder.with_name(f".{'0' * 16}.claim")
+    marker.mkdir()
+    for path in (*halves, fresh):
         path.write_bytes(b"half")
     for path in (*halves, marker):
         age(path)

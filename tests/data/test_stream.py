@@ -222,18 +222,18 @@ def test_a_stream_that_goes_on_decodes_nothing_that_was_seen_before(
 def test_features_pairs_and_examples_are_the_same(
     config: Config, kept: Images, streamed: Images, trained: Trained, monkeypatch
 ) -> None:
-    from simclr.evaluation import features
+    from simclr.evaluation import eye
     from simclr.model.network import representations
 
-    monkeypatch.setattr(features, "BATCH", 16)  # several chunks
+    monkeypatch.setattr(eye, "BATCH", 16)  # several chunks
     network, layers = trained.done.network, ["encoder", "relu_1"]
 
     def seen(images: Images):
-        look = features.Eye(representations(network, layers), View(16, mirror=True, centre=True))
+        look = eye.Eye(representations(network, layers), View(16, mirror=True, centre=True))
         yield from look(images.train).items()
-        for name, apart in features.alignments(network, layers, images.train, config.augment, 16, 0).items():
+        for name, apart in eye.alignments(network, layers, images.train, config.augment, 16, 0).items():
             yield name, np.array(apart)
-        yield "examples", features.example_views(images.train, config.augment, 16, 0)
+        yield "examples", eye.example_views(images.train, config.augment, 16, 0)
 
     for (name, one), (other_name, other) in zip(seen(kept), seen(streamed), strict=True):
         assert name == other_name

@@ -51,7 +51,7 @@ def test_strength_is_chosen_inside_the_subset():
     assert (chosen.train == strongest.train).all()
 
 
-@given(st.integers(0, 1000), st.floats(0.2, 5))
+@given(st.integers(0, 1000), st.floats(0.5, 2))
 def test_the_loss_at_the_best_sharpness_does_not_mind_how_sharp_the_chances_are(seed, sharpness):
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 3, 60)

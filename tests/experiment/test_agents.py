@@ -25,7 +25,7 @@ import yaml
 
 from simclr.experiment import agents
 from simclr.foundation.errors import RunFailed
-from simclr.tracking import Claim, remote
+from simclr.tracking import Wish, remote
 from tests.conftest import REPOSITORY
 from tests.real_set import real_images
 from tests.wandb_service import KEY, Fault, Run, Service
@@ -323,16 +323,16 @@ class Hearsay:
             claims.has = (*claims.has, key)
             say(None)
 
-        def everyone() -> list[Claim]:
+        def everyone() -> list[Wish]:
             with self.lock:
                 known = [word for word in self.words if word[0] <= time.monotonic()]
-                latest = {who: Claim(who, wants, has) for _, who, wants, has in known}
+                latest = {who: Wish(who, wants, has) for _, who, wants, has in known}
                 time.sleep(self.delays.uniform(0, 0.002))
             return sorted(latest.values(), key=lambda each: each.run)
 
         claims = SimpleNamespace(has=(), want=say, take_on=take_on, all=everyone)
         say(None)
-        return SimpleNamespace(in_agent=True, online=True, run_id=name, stop_requested=False, claims=claims)
+        return SimpleNamespace(in_agent=True, online=True, run_id=name, stop_requested=False, wishes=claims)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -476,7 +476,7 @@ def test_a_server_that_fails_costs_no_result_and_at_most_a_minute(
     service.fault = None
     sent = here.run("-m", *command.split())
     assert sent.returncode == 0, sent.stderr
-    run = service.runs[record["name"]]
+    run = service.named(record["name"])
     assert run.summary["probe/test_accuracy"] == record["probe"]["test_accuracy"]["mean"]
 
 
@@ -494,7 +494,7 @@ def test_an_offline_run_contains_what_an_online_one_does(service: Service, machi
     assert f"`wandb leet {folder}`" in line
     assert here.run("-m", "wandb", "sync", str(folder)).returncode == 0
     (record,) = here.records()
-    run = service.runs[record["name"]]
+    run = service.named(record["name"])
     with next(here.root.glob("pretrained/*/history.csv")).open() as file:
         history = list(csv.DictReader(file))
     for column, name in (("loss", "pretrain/loss"), ("contrastive_accuracy", "pretrain/contrastive_accuracy")):
@@ -520,7 +520,7 @@ def test_the_cells_of_a_grid_in_one_process_are_runs_of_their_own(
     assert done.returncode == 0, done.stderr
     assert len(service.runs) == 4
     assert {run.state for run in service.runs.values()} == {"finished"}
-    assert {run.id for run in service.runs.values()} == {record["name"] for record in here.records()}
+    assert {run.name for run in service.runs.values()} == {record["name"] for record in here.records()}
     for run in service.runs.values():
         assert run.summary["probe/test_accuracy"] > 0
         assert len({each for each in run.files if each.startswith("media/images/pictures/")}) == 4

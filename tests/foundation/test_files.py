@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from simclr.foundation.files import (
     MANIFEST,
     SET_ASIDE,
     Damaged,
+    make_folder,
     seal,
     sealed,
     set_aside,
@@ -299,3 +304,91 @@ def test_what_was_set_aside_earlier_is_kept(tmp_path):
         kept.append(set_aside(tmp_path / "folder"))
     assert len(set(kept)) == 5
     assert [(aside / "number").read_text() for aside in kept] == list("01234")
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize(
+    ("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o002, 0o664, 0o775), (0o077, 0o600, 0o700)]
+)
+def test_files_and_folders_obey_the_umask(tmp_path, umask, file, folder):
+    before = os.umask(umask)
+    try:
+        made = make_folder(tmp_path / "a" / "b")
+        write_whole(made / "file", b"x")
+    finally:
+        os.umask(before)
+    assert (mode(made / "file"), mode(made), mode(made.parent)) == (file, folder, folder)
+
+
+def test_in_a_groups_folder_the_group_may_write(tmp_path):
+    tmp_path.chmod(0o2775)
+    before = os.umask(0o022)
+    try:
+        made = make_folder(tmp_path / "a" / "b")
+        write_whole(made / "file", b"x")
+    finally:
+        os.umask(before)
+    assert (mode(made / "file"), mode(made), mode(made.parent)) == (0o664, 0o775, 0o775)
+    assert made.stat().st_mode & stat.S_ISGID
+
+
+def test_a_file_in_a_folders_place_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match=r"exists|Not a directory"):
+            make_folder(path)
+
+
+SHARING = """
+import os, sys
+from pathlib import Path
+from simclr.foundation.files import make_folder, write_whole
+from simclr.foundation.work import at_work, held, take
+from simclr.records import result
+from simclr.store.once import Place, made_once
+
+root = Path(sys.argv[1])
+record = {"schema": 1, "status": "finished"}
+
+def use(by):
+    with at_work(result.folder(root, "cell")) as word:
+        assert word is not None
+        place = root / "pretrained" / "abc"
+        made_once(
+            Place("it", root / "pretrained" / ".abc.claim"),
+            lambda: None,
+            lambda claim: (claim.tell(epoch=1), make_folder(place), write_whole(place / "network", by)),
+            print,
+        )
+        with held(root / "sweeps" / "one" / ".sweep"):
+            result.write(root, "cell", record, "", {"predictions.npz": {}})
+    take(root / "pretrained" / ".left.claim") and os._exit(0)  # which leaves it behind
+
+for user in (12001, 12002, 12001):
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(12000)
+        os.setuid(user)
+        os.umask(0o022)
+        use(b"%d" % user)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0, user
+print((root / "pretrained" / "abc" / "network").read_text())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_two_users_of_a_group_share_a_root():
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are for one user
+        root = Path(folder) / "runs"
+        root.mkdir()
+        Path(folder).chmod(0o755)
+        os.chown(root, 12001, 12000)
+        root.chmod(0o2775)
+        done = subprocess.run([sys.executable, "-c", SHARING, str(root)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["12001"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from simclr.foundation.machine import cpus
+from simclr.foundation.work import WORDS, said
 
 REPOSITORY = Path(__file__).parents[2]
 RUN = (str(REPOSITORY / "run.py"), "-m")
@@ -124,11 +125,9 @@ class Command:
 def present(root: Path) -> list[dict[str, Any]]:
     """What every cell that somebody is at, or was when he was killed, tells of itself."""
     found = []
-    for path in sorted(root.glob("results/*/progress.json")):
-        try:
-            found.append({"name": path.parent.name, **json.loads(path.read_bytes())})
-        except FileNotFoundError:
-            continue
+    for path in sorted(root.glob(f"results/*/{WORDS}*")):
+        if (word := said(path)) is not None:
+            found.append({"name": path.parent.name, **vars(word.process), **word.facts})
     return found
 
 

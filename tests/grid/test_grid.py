@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from simclr import store
+from simclr.foundation.work import holder
 from simclr.grid.job import OutOfSight, run_job
 from tests.grid.processes import (
     ABLATION,
@@ -234,7 +236,7 @@ def test_when_a_grid_of_two_workers_is_asked_to_stop_both_save(start, ask, code)
     assert "3 cells: 3 planned" in grid.output
     assert len(list(grid.root.glob("pretrained/*/checkpoint.npz"))) == 2
     assert not present(grid.root)
-    assert not list(grid.root.glob("pretrained/.*.lock"))
+    assert not any(found.alive for path in grid.root.glob("pretrained/.*.claim") if (found := holder(path)))
 
 
 @pytest.mark.slow
@@ -337,3 +339,28 @@ def test_a_job_whose_grid_has_ended_does_nothing_and_one_that_cannot_see_its_gri
     run_job(ended / "today" / "job-0.json")
     with pytest.raises(OutOfSight, match=f"does not see {unseen}: root must be a folder that all workers share"):
         run_job(unseen / "today" / "job-0.json")
+
+
+FAKE_GPU = """#!/bin/sh
+# A machine's GPU, which everyone but the process that plans has; it says so the first time that it is asked.
+[ -e "{there}" ] || {{ echo "$PPID" > "{there}"; exit 9; }}
+[ "$PPID" = "$(cat "{there}")" ] && exit 9
+echo 9.0
+"""
+
+
+def test_a_grid_planned_where_there_is_no_gpu_has_the_names_of_its_results(start, tmp_path):
+    """As on a cluster's login node: what auto means for the precision is said once, for all workers."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "nvidia-smi").write_text(FAKE_GPU.format(there=tmp_path / "planner"))
+    (tools / "nvidia-smi").chmod(0o755)
+    given = ("head=zero_relu,one_relu", *TINY, "launch=local", "hydra.launcher.n_jobs=2", "tracking.mode=disabled")
+    variables = {"PATH": f"{tools}:{os.environ['PATH']}"}
+    grid = start(RUN, *given, **variables).done()
+    assert grid.output.startswith("2 cells: 2 finished")
+    (plan,) = grid.root.glob("grids/*/grid.json")
+    planned = {cell["name"] for cell in json.loads(plan.read_text())["cells"]}
+    assert planned == {path.parent.name for path in grid.root.glob("results/*/result.json")}
+    (tmp_path / "planner").unlink()
+    assert start(RUN, *given, **variables).done().output.startswith("2 cells: 2 done")

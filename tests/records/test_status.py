@@ -7,12 +7,11 @@ import os
 import platform
 import subprocess
 import sys
-import time
 
 import pytest
 
-from simclr.foundation.presence import SILENT_SECONDS, Presence, runs, seen
-from simclr.records.status import PROGRESS, Doing, planned_cells, status, statuses
+from simclr.foundation.work import WORDS, at_work, this_process
+from simclr.records.status import Doing, planned_cells, queued, status, statuses
 
 CELLS = ("next", "trained", "asked for", "left", "good", "impossible", "bad")
 
@@ -35,11 +34,12 @@ def root(tmp_path):
     """A grid of seven cells in seven states."""
     results = tmp_path / "results"
     put(tmp_path / "grids" / "1" / "grid.json", {"cells": [{"name": name} for name in CELLS]})
-    with Presence(results / "trained" / PROGRESS) as training, Presence(results / "asked for" / PROGRESS) as asking:
+    with at_work(results / "trained") as training, at_work(results / "asked for") as asking:
         training.tell(doing="pretraining", epoch=3, epochs=40, contrastive_accuracy=0.5, seconds_left=74.0)
         asking.tell(doing="waiting for pretraining 0123456789abcdef: process 7 on there is at it", epoch=3, epochs=40)
-        gone = {"host": platform.node(), "pid": dead(), "doing": "pretraining", "epoch": 2, "epochs": 40}
-        put(results / "left" / PROGRESS, gone)
+        process = {**vars(this_process()), "pid": dead()}
+        gone = {"process": process, "since": "", "doing": "pretraining", "epoch": 2, "epochs": 40}
+        put(results / "left" / f"{WORDS}1", gone)
         good = {"status": "finished", "error": None, "probe": {"test_accuracy": {"mean": 0.91}}}
         put(results / "good" / "result.json", good)
         put(results / "impossible" / "result.json", {"status": "skipped", "error": "there is no such layer"})
@@ -83,37 +83,28 @@ def test_where_there_is_nothing_it_says_how_to_begin(tmp_path):
 
 
 def test_whoever_is_at_a_cell_again_comes_before_its_record(root):
-    with Presence(root / "results" / "bad" / PROGRESS) as presence:
-        presence.tell(doing="probes")
+    with at_work(root / "results" / "bad") as word:
+        word.tell(doing="probes")
         assert status(root, "bad").doing is Doing.RUNNING
     assert status(root, "bad").doing is Doing.FAILED
 
 
-def test_a_process_of_another_machine_is_taken_for_dead_once_it_is_silent(tmp_path):
-    path = put(tmp_path / "cell" / PROGRESS, {"host": "elsewhere", "pid": dead(), "doing": "pretraining"})
-    assert seen(path).alive
-    silent = time.time() - SILENT_SECONDS - 1
-    os.utime(path, (silent, silent))
-    assert not seen(path).alive
-
-
-def test_a_file_that_cannot_be_read_is_nobodys(tmp_path):
-    path = tmp_path / PROGRESS
-    path.write_text("{")
-    assert seen(path) is None
+def test_of_two_that_are_at_a_cell_each_has_its_say(root):
+    with at_work(root / "results" / "trained") as other:
+        other.tell(doing="probes")
+        assert status(root, "trained").epoch == 3
+    assert status(root, "trained").epoch == 3
 
 
 def test_the_gpus_that_a_process_may_use_are_told(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    with Presence(tmp_path / "cell" / PROGRESS):
-        assert seen(tmp_path / "cell" / PROGRESS).who.endswith(", GPU 1")
-    assert list(tmp_path.iterdir()) == []
+    with at_work(tmp_path / "results" / "cell"):
+        assert status(tmp_path, "cell").worker.endswith(", GPU 1")
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="only Linux tells")  # noqa: PTH110
-def test_a_process_that_has_ended_and_was_not_waited_for_does_not_run():
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
-    assert not runs(ended.pid)
-    ended.wait()
-    assert runs(os.getpid())
+def test_cells_are_queued_as_long_as_their_grid_has_jobs_and_they_have_no_result(root):
+    grid = root / "grids" / "1"
+    put(grid / "grid.json", {"cells": [{"name": name, "key": f"key of {name}"} for name in ("next", "good")]})
+    assert list(queued(root)) == []
+    put(grid / "2026-01-01_00-00-00_1" / "job-0.json", {})
+    assert list(queued(root)) == [("next", "key of next")]

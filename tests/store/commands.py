@@ -122,8 +122,7 @@ def leftovers(root: Path) -> list[str]:
         str(path.relative_to(root))
         for part in ("pretrained", "baselines")
         for path in (root / part).rglob("*")
-        if ".set-aside" not in str(path)
-        and (path.name.startswith(".") or path.name in ("checkpoint.npz", "progress.json") or path.suffix == ".lock")
+        if ".set-aside" not in str(path) and (path.name.startswith(".") or path.name == "checkpoint.npz")
     )
 
 

@@ -168,7 +168,7 @@ def damage(path: Path, kind: str) -> None:
 
 def test_those_that_were_set_aside_are_not_among_them(root):
     shutil.copytree(store.folder(root, KEY), store.folder(root, f"{KEY}{SET_ASIDE}20260101T000000"))
-    (root / "pretrained" / f".{KEY}.lock").write_text("")
+    (root / "pretrained" / f".{KEY}.claim").mkdir()
     (root / "pretrained" / "a file").write_text("")
     (root / "pretrained" / "unfinished").mkdir()
     assert [path.name for path in store.every(root)] == [KEY, "unfinished"]

@@ -19,6 +19,7 @@ from PIL import Image
 from simclr import experiment, store
 from simclr.foundation.errors import RunFailed
 from simclr.foundation.files import MANIFEST, SET_ASIDE, Damaged, sealed
+from simclr.foundation.work import holder
 from simclr.training.runtime import start_tensorflow
 from tests.mounts import SmallDisk, private_mounts, small_disk
 from tests.store.commands import TINY, Command, checkpoints, kept, leftovers, numbers
@@ -111,7 +112,7 @@ MOMENTS = {
     "weights being written": hidden("pretrained/*/.network.npz.*"),
     "publishing": publishing,
     "features being written": hidden("pretrained/*/features/*/*/.train.npy.*"),
-    "baseline being measured": hidden("baselines/.*.lock"),
+    "baseline being measured": hidden("baselines/.*.claim/*"),
     "result being written": result_half_there,
 }
 
@@ -263,8 +264,8 @@ def kill_the_holder(reference: Reference, root: Path, commands: list[Command]) -
     place = store.place(root, reference.key)
 
     def holder() -> Command | None:
-        found = store.holder(place)
-        return next((each for each in commands if found and each.process.pid == found.pid), None)
+        found = store.last_word(place)
+        return next((each for each in commands if found and each.process.pid == found.process.pid), None)
 
     assert commands[0].until(lambda: holder() and checkpoints(root))
     victim = holder()
@@ -286,6 +287,40 @@ def test_when_the_one_that_pretrains_is_killed_another_takes_over_from_its_check
     assert again["pretraining"]["reused"] is True
     at = commands.index(victim)
     check_together(root, reference, [*records[:at], again, *records[at:]])
+
+
+@pytest.mark.slow
+def test_one_that_was_suspended_until_it_was_taken_over_writes_nothing_when_it_wakes(reference, tmp_path):
+    """As Slurm suspends jobs, or a laptop's lid: it had been amid the training, and another one has finished that."""
+    root = tmp_path / "runs"
+    sleeper = Command(root, *CELLS[0], work=tmp_path, name="sleeper")
+    assert sleeper.until(lambda: checkpoints(root))
+    sleeper.process.send_signal(signal.SIGSTOP)
+    other = Command(root, *CELLS[1], work=tmp_path, name="other")
+    second = other.record()
+    assert "taking over" in other.errors
+    before = kept(root)
+    sleeper.process.send_signal(signal.SIGCONT)
+    first = sleeper.record()
+    assert "giving way" in sleeper.errors
+    assert "set aside" not in sleeper.errors
+    assert first["pretraining"]["reused"] is True
+    assert {name: checksum for name, checksum in kept(root).items() if name in before} == before
+    check_together(root, reference, [first, second])
+
+
+@pytest.mark.slow
+def test_of_two_runs_of_one_cell_one_may_be_stopped(reference, tmp_path):
+    root = tmp_path / "runs"
+    trains, waits = start(root, tmp_path, [CELLS[0], CELLS[0]])
+    assert trains.until(lambda: checkpoints(root) and "waiting for" in trains.errors + waits.errors)
+    if "waiting for" in trains.errors:
+        trains, waits = waits, trains
+    waits.process.terminate()
+    assert waits.process.wait(30) == 143
+    record = trains.record()
+    assert reference.is_matched_by(root, record)
+    assert leftovers(root) == []
 
 
 # Damaged
@@ -462,7 +497,7 @@ def nothing_is_half_published(root: Path) -> bool:
             raise AssertionError(f"{manifest.parent}: {damage}") from damage
     for path in root.glob("results/*/result.json"):
         assert json.loads(path.read_text())["status"] in ("finished", "failed")
-    return not list(root.glob("pretrained/.*.lock"))
+    return not any(found.alive for path in root.glob("pretrained/.*.claim") if (found := holder(path)))
 
 
 # How much is left when the command starts, what it may then save of its state, and up to where it should come.

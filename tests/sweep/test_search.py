@@ -194,7 +194,16 @@ def test_a_trial_that_is_given_back_is_asked_for_again(tmp_path):
     assert search.ask() is None
     search.given_back(trial.number)
     again = search.ask()
-    assert (again.number, again.overrides, again.attempt) == (trial.number, trial.overrides, 2)
+    assert (again.number, again.overrides, again.attempt) == (trial.number, trial.overrides, 1)
+
+
+def test_however_often_a_trial_is_interrupted_it_is_asked_for_again(tmp_path):
+    for _ in range(2 * ATTEMPTS):
+        search = Search(made(run_cap=1), tmp_path)
+        number = search.ask().number
+        search.given_back(number)
+    assert number == 0
+    assert Search(made(run_cap=1), tmp_path).trials()[0].state == "lost"
 
 
 ASK = """
@@ -236,7 +245,7 @@ def test_a_trial_that_kills_its_runners_is_given_up(tmp_path):
     for _ in range(ATTEMPTS + 1):
         search = Search(made(), tmp_path)
         numbers.append(search.ask().number)
-        search.given_back(numbers[-1])
+        search.lost(numbers[-1])
     assert numbers == [0] * ATTEMPTS + [1]
     assert Search(made(), tmp_path).trials()[0].state == "failed"
 

@@ -139,7 +139,7 @@ def test_an_online_run_has_all_that_is_known_of_its_cell(service: Service, drive
     done = drive(WHOLE, "probe.layer=-4", "tracking.tags=[mine]", "seed=3")
     assert "W&B" not in done.stderr
     name, key = done.stdout.split()  # and nothing else is on standard output
-    run = service.runs[name]
+    run = service.named(name)
     assert (run.entity, run.project, run.name, run.job_type, run.state) == ("lab", "simclr", name, "cell", "finished")
     assert run.group == f"two_relu-{key}"
     assert set(run.tags) == {"digits", "small_cnn", "two_relu", "relu_1", "mine"}
@@ -165,7 +165,7 @@ def test_an_online_run_has_all_that_is_known_of_its_cell(service: Service, drive
     pictures = [name for name in run.files if name.startswith("media/images/pictures/")]
     assert sorted(Path(name).name.partition("_")[0] for name in pictures) == ["confusion", "loss", "tsne", "views"]
     assert all(run.files[name].startswith(b"\x89PNG") for name in pictures)
-    table = service.artifact(f"run-{name}-predictions:latest")
+    table = service.artifact(f"run-{run.id}-predictions:latest")
     assert b'"a.png", "0", "0", 1.0' in next(iter(table.files.values()))
 
     pretraining = service.artifact(f"pretrained-{key}:latest")
@@ -249,7 +249,7 @@ def test_an_offline_run_has_the_same_and_can_be_sent_later(service: Service, dri
     assert f"`wandb leet {folder}`" in line
     sync(service, tmp_path, "sync", str(folder))
     name, key = done.stdout.split()
-    run = service.runs[name]
+    run = service.named(name)
     assert run.logged("pretrain/loss") == [3.0, 2.0]
     assert run.summary["probe/test_accuracy"] == 0.9
     assert len([name for name in run.files if name.startswith("media/images/pictures/")]) == 4
@@ -287,7 +287,7 @@ def test_a_fault_costs_nothing_but_a_little_time(
     if calls in (0, 4):
         service.fault = service.fault_after = None
         sync(service, tmp_path, *command)
-        assert service.runs[done.stdout.split()[0]].summary["probe/test_accuracy"] == 0.9
+        assert service.named(done.stdout.split()[0]).summary["probe/test_accuracy"] == 0.9
 
 
 def test_a_wrong_key_costs_nothing(service: Service, drive: Drive) -> None:
@@ -324,15 +324,15 @@ tracker = start()
 assert sorted(tracker.sweep()["parameters"]) == ["head", "probe.layer"]
 tracker.epoch(2 if again else 1, {"loss": 1.0})
 if not again:
-    tracker.claims.take_on(cell.key)
+    tracker.wishes.take_on(cell.key)
     tracker.preempting()
     tracker.finish(143)
     sys.exit(143)
-tracker.claims.want("another")
+tracker.wishes.want("another")
 until = time.monotonic() + 60
-while (claims := tracker.claims.all()) != [tracking.Claim(tracker.run_id, "another", ())] and time.monotonic() < until:
+while (claims := tracker.wishes.all()) != [tracking.Wish(tracker.run_id, "another", ())] and time.monotonic() < until:
     time.sleep(0.2)
-assert claims == [tracking.Claim(tracker.run_id, "another", ())]  # what it made before it was preempted is forgotten
+assert claims == [tracking.Wish(tracker.run_id, "another", ())]  # what it made before it was preempted is forgotten
 tracker.result(record)
 tracker.finish(0)
 """
@@ -428,13 +428,13 @@ def test_a_cell_that_does_not_exist_is_a_run_that_says_so(service: Service, driv
         'facts = {**configured(config), "cell": "the-name"}\n'
         'tracking.skip(config.tracking, config.root, facts, "no such layer", patience)'
     )
-    run = service.runs["the-name"]
+    run = service.named("the-name")
     assert (run.state, run.summary["status"], run.summary["error"]) == ("finished", "skipped", "no such layer")
     assert "skipped" in run.tags
 
 
 def test_importing_it_imports_neither_the_client_nor_tensorflow() -> None:
     names = "{'wandb', 'tensorflow', 'matplotlib'}"
-    code = f"import sys, simclr.tracking, simclr.tracking.pictures; print({names} & set(sys.modules))"
+    code = f"import sys, simclr.tracking, simclr.tracking.drawing; print({names} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

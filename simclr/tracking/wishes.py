@@ -16,7 +16,7 @@ what a preempted run has logged is handed out again, and the client lets nobody 
 
 
 @dataclass(frozen=True)
-class Claim:
+class Wish:
     """A run of a sweep that is under way: which pretraining it wants to make, and which ones it makes or has made."""
 
     run: str
@@ -24,7 +24,7 @@ class Claim:
     has: tuple[str, ...]
 
 
-class Claims:
+class Wishes:
     """Those of this run, and of the others of its sweep."""
 
     def __init__(self, connection: Connection) -> None:
@@ -53,15 +53,15 @@ class Claims:
             self._has = tuple(each for each in self._has if each != key)
             self._say(None)
 
-    def all(self) -> list[Claim]:
+    def all(self) -> list[Wish]:
         """What the runs of this sweep that are under way say, the oldest run first; empty where nobody can be asked."""
         connection = self._connection
 
-        def ask() -> list[Claim]:
+        def ask() -> list[Wish]:
             project, _, sweep = connection.sweep_path.rpartition("/")
             filters = {"sweep": sweep, "state": "running"}
             runs = client.api(connection.patience).runs(project, filters=filters, order="+created_at", lazy=False)
-            return [_claim(run.id, run.config) for run in runs]
+            return [_wish(run.id, run.config) for run in runs]
 
         return (connection.ask("ask what others pretrain", ask) or []) if connection.sweep_id else []
 
@@ -77,7 +77,7 @@ def _attempts(configuration: Mapping[str, Any]) -> list[int]:
     return [int(number) for number in numbers if number.isdecimal()]
 
 
-def _claim(run: str, configuration: Mapping[str, Any]) -> Claim:
+def _wish(run: str, configuration: Mapping[str, Any]) -> Wish:
     """What a run says in its last attempt."""
     said = configuration.get(f"{CLAIM}{max(_attempts(configuration), default=0)}") or {}
-    return Claim(run, said.get("wants"), tuple(said.get("has") or ()))
+    return Wish(run, said.get("wants"), tuple(said.get("has") or ()))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from simclr.data import Images
-    from simclr.evaluation.features import Eye
+    from simclr.evaluation.eye import Eye
 
 Others = Callable[[], Iterable[Config]]
 """The cells of the grid that a cell is part of, itself among them or not."""
@@ -76,13 +76,13 @@ def of_untrained(cell: Cell, images: Images, pretraining: Pretraining, session: 
 
         settings = cell.config.pretrain
         with session("start"):
-            start_tensorflow(settings.threads, settings.strategy, settings.xla)
+            start_tensorflow(settings.threads, settings.strategy, settings.xla, settings.workers_minutes)
         _compute(cell, images, pretraining, claim, session, others, (UNTRAINED,))
         found = find(cell, pretraining, UNTRAINED)
         assert found is not None
         return found
 
-    found = store.obtain(store.place(cell.config.root, cell.key), known, make, session.report)
+    found = store.made_once(store.place(cell.config.root, cell.key), known, make, session.report, idle=session.heed)
     assert found is not None  # it waits
     return found
 
@@ -124,7 +124,7 @@ def _compute(
     networks: Iterable[str],
 ) -> None:
     """Write the features of wanted layers that are not there yet: all of a network's in one pass over the images."""
-    from simclr.evaluation.features import Eye
+    from simclr.evaluation.eye import Eye
     from simclr.model.network import assign_by_name, build_network, representations, variables_by_name
 
     config, layers = cell.config, _wanted(cell, images, others)
@@ -164,7 +164,7 @@ def _of_views(
     cell: Cell, images: Images, pretraining: Pretraining, network: Any, layers: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], NDArray[np.uint8]]:
     """By layer, what is known of it beside its features; and a few pairs of views."""
-    from simclr.evaluation.features import alignments, example_views
+    from simclr.evaluation.eye import alignments, example_views
 
     config, (train, test) = cell.config, images.described
     how = config.augment, int(config.pretrain.sizes[-1][0]), config.seed

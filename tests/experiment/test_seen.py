@@ -11,7 +11,7 @@ from PIL import Image
 from simclr import data, experiment, store
 from simclr.config.cell import describe
 from simclr.config.compose import compose
-from simclr.experiment import features, pretrained
+from simclr.experiment import pretrained, seen
 from simclr.experiment.session import Session
 from simclr.records import result
 
@@ -89,7 +89,7 @@ def test_cells_that_see_images_otherwise_ask_for_themselves(composed, tmp_path):
     ]
     images = data.load(config.data, tmp_path / "data")
     for number, asked in enumerate(others):
-        wanted = features._wanted(describe(config, images.digest), images, lambda asked=asked: [asked])
+        wanted = seen._wanted(describe(config, images.digest), images, lambda asked=asked: [asked])
         assert set(wanted) == ({"encoder", "relu_1"} if number == 0 else {"encoder"})
 
 

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from simclr.report import features
+from simclr.report import stored
 from simclr.report.records import read
 from tests.report.constructed import Made, Noise, build
 
@@ -20,38 +20,38 @@ def cell(tmp_path):
 
 
 def test_the_view_that_the_probe_has_is_preferred(tmp_path, cell):
-    view = features.view_folder(tmp_path, cell)
+    view = stored.view_folder(tmp_path, cell)
     other = view.with_name("8px-whole")
     view.rename(other)
-    assert features.view_folder(tmp_path, cell) == other
+    assert stored.view_folder(tmp_path, cell) == other
     named = view.with_name(f"{cell.settings['probe.image_size']}px-centre-mirror")
     shutil.copytree(other, named)
-    assert features.view_folder(tmp_path, cell) == named
+    assert stored.view_folder(tmp_path, cell) == named
 
 
 def test_a_layer_that_is_not_stored_or_not_finite_is_none(tmp_path, cell):
-    view = features.view_folder(tmp_path, cell)
-    assert features.load(view, "test", "relu_1").shape == (60, 256)
-    assert features.load(view, "test", "relu_9") is None
+    view = stored.view_folder(tmp_path, cell)
+    assert stored.load(view, "test", "relu_1").shape == (60, 256)
+    assert stored.load(view, "test", "relu_9") is None
     np.save(view / "trained-encoder" / "test.npy", np.full((60, 4), np.nan, np.float32))
-    assert features.load(view, "test", "encoder") is None
+    assert stored.load(view, "test", "encoder") is None
 
 
 def test_of_many_images_those_are_loaded_that_are_asked_for_or_evenly_some(tmp_path):
     folder = tmp_path / "trained-encoder"
     folder.mkdir()
     np.save(folder / "train.npy", np.arange(9000, dtype=np.float32)[:, None])
-    some = features.load(tmp_path, "train", "encoder")
-    assert len(some) == features.MOST_IMAGES
+    some = stored.load(tmp_path, "train", "encoder")
+    assert len(some) == stored.MOST_IMAGES
     assert (some[0, 0], some[-1, 0]) == (0, 8999)
-    assert features.load(tmp_path, "train", "encoder", np.array([5, 7])).tolist() == [[5], [7]]
+    assert stored.load(tmp_path, "train", "encoder", np.array([5, 7])).tolist() == [[5], [7]]
 
 
 def test_a_spectrum_is_that_of_a_singular_value_decomposition():
     points = np.random.default_rng(0).standard_normal((40, 7)).astype(np.float32)
     expected = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
     for given in (points, np.hstack([points, np.zeros((40, 60), np.float32)])):
-        found = features.spectrum(given)[:7]
+        found = stored.spectrum(given)[:7]
         assert found == pytest.approx(expected / expected[0], rel=1e-4)
 
 
@@ -59,7 +59,7 @@ def test_a_map_keeps_classes_apart_and_is_the_same_each_time():
     generator = np.random.default_rng(0)
     labels = np.arange(60) % 2
     points = (generator.standard_normal((60, 12)) * 0.1 + np.outer(labels * 2 - 1, np.ones(12))).astype(np.float32)
-    found, again = features.flat_map(points), features.flat_map(points)
+    found, again = stored.flat_map(points), stored.flat_map(points)
     assert (found == again).all()
     assert found.min() >= 0
     assert found.max() <= 1
@@ -68,5 +68,5 @@ def test_a_map_keeps_classes_apart_and_is_the_same_each_time():
 
 
 def test_points_that_are_all_the_same_are_a_map_all_the_same():
-    found = features.flat_map(np.ones((20, 3), np.float32))
+    found = stored.flat_map(np.ones((20, 3), np.float32))
     assert np.isfinite(found).all()

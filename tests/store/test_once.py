@@ -11,17 +11,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from filelock import SoftFileLease
 
+from simclr.foundation import work
 from simclr.foundation.errors import RunFailed
-from simclr.store import claim
-from simclr.store.claim import ClaimLost, Place, holder, obtain, told_progress
+from simclr.foundation.work import Claim, ClaimLost, this_process
+from simclr.store.once import Place, last_word, made_once
 from tests.mounts import private_mounts
-
-ELSEWHERE = "filelock/2\npid=4711\nhost=another-machine\nmode=lease\ntoken={token}\nduration={duration!r}\n"
 
 
 class Thing:
@@ -29,24 +28,25 @@ class Thing:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "thing" / "made"
-        self.place = Place("the thing", folder / ".thing.lock", folder / "thing" / "progress.json")
+        self.place = Place("the thing", folder / ".thing.claim")
         self.made: list[str] = []
         self.said: list[str] = []
 
     def find(self) -> str | None:
         return self.file.read_text() if self.file.exists() else None
 
-    def make(self, held: claim.Claim, by: str = "me") -> str:
+    def make(self, held: Claim, by: str = "me") -> str:
         held.check()
         self.made.append(by)
+        self.file.parent.mkdir(exist_ok=True)
         self.file.write_text(by)
         return by
 
-    def obtain(self, make: Callable[[claim.Claim], str] | None = None) -> str:
-        return obtain(self.place, self.find, make or self.make, self.said.append)
+    def obtain(self, make: Callable[[Claim], str] | None = None) -> str:
+        return made_once(self.place, self.find, make or self.make, self.said.append)
 
     def is_clean(self) -> bool:
-        left = {path.name for path in (*self.place.marker.parent.iterdir(), *self.file.parent.iterdir())}
+        left = {path.name for path in (*self.place.claim.parent.iterdir(), *self.file.parent.iterdir())}
         return left == {"thing", "made"}
 
 
@@ -65,10 +65,10 @@ def until(true: Callable[[], object], seconds: float = 60) -> None:
 
 @pytest.fixture
 def short_lease(monkeypatch):
-    """A lease that is over soon; one second is what filelock's files can tell apart on any file system."""
-    monkeypatch.setattr(claim, "LEASE_SECONDS", 1.0)
-    monkeypatch.setattr(claim, "HEARTBEAT_SECONDS", 0.2)
-    monkeypatch.setattr(claim, "POLL_SECONDS", 0.05)
+    """Whoever is silent for a second is dead."""
+    monkeypatch.setattr(work, "SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(work, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(work, "POLL_SECONDS", 0.05)
 
 
 def test_what_is_missing_is_made_and_nothing_else_is_left(thing):
@@ -81,10 +81,9 @@ def test_what_is_missing_is_made_and_nothing_else_is_left(thing):
 def test_what_is_there_is_found_without_a_claim_or_a_file(thing):
     thing.file.parent.mkdir()
     thing.file.write_text("earlier")
-    thing.place.marker.write_text("in the way of every claim")
+    thing.place.claim.write_text("in the way of every claim")
     assert thing.obtain() == "earlier"
     assert thing.made == thing.said == []
-    assert not thing.place.progress.exists()
 
 
 def test_what_another_has_made_between_looking_and_claiming_is_not_made_again(thing):
@@ -94,22 +93,35 @@ def test_what_another_has_made_between_looking_and_claiming_is_not_made_again(th
         looks.append(True)
         return None if len(looks) == 1 else "another's"
 
-    assert obtain(thing.place, find, thing.make, thing.said.append) == "another's"
+    assert made_once(thing.place, find, thing.make, thing.said.append) == "another's"
     assert thing.made == []
-    assert not thing.place.marker.exists()
+    assert not thing.place.claim.exists()
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), OSError("no"), KeyboardInterrupt(), SystemExit(143)], ids=repr)
 def test_a_maker_that_fails_gives_its_claim_back(thing, error):
-    def fail(held: claim.Claim) -> str:
-        assert thing.place.marker.exists()
+    def fail(held: Claim) -> str:
+        assert thing.place.claim.exists()
         raise error
 
     with pytest.raises(type(error)):
         thing.obtain(fail)
-    assert not thing.place.marker.exists()
-    assert holder(thing.place) is None
+    assert last_word(thing.place) is None
     assert thing.obtain() == "me"
+    assert thing.is_clean()
+
+
+def test_one_that_had_begun_leaves_word_of_how_far_it_came(thing):
+    def stop(held: Claim) -> str:
+        held.tell(epoch=3)
+        raise SystemExit(143)
+
+    with pytest.raises(SystemExit):
+        thing.obtain(stop)
+    last = last_word(thing.place)
+    assert (last.process, last.alive, last.facts["epoch"]) == (this_process(), False, 3)
+    assert thing.obtain() == "me"
+    assert thing.said == []  # nobody waited for it
     assert thing.is_clean()
 
 
@@ -134,11 +146,11 @@ def test_of_many_threads_one_makes_it_and_all_have_it(thing):
 PROCESS = """
 import os, sys, time
 from pathlib import Path
-from simclr.store.claim import Place, obtain
+from simclr.store.once import Place, made_once
 
 folder = Path(sys.argv[1])
 made = folder / "thing" / "made"
-place = Place("the thing", folder / ".thing.lock", folder / "thing" / "progress.json")
+place = Place("the thing", folder / ".thing.claim")
 
 def make(claim):
     with (folder / "makers").open("a") as makers:
@@ -147,10 +159,11 @@ def make(claim):
     print("making", flush=True)
     %s
     claim.check()
+    made.parent.mkdir(exist_ok=True)
     made.write_text(str(os.getpid()))
     return made.read_text()
 
-print("made by", obtain(place, lambda: made.read_text() if made.exists() else None, make, print), flush=True)
+print("made by", made_once(place, lambda: made.read_text() if made.exists() else None, make, print), flush=True)
 """
 AT_ONCE, WHEN_TOLD = "pass", "sys.stdin.readline()"
 
@@ -208,7 +221,7 @@ def test_a_holder_that_was_killed_is_taken_over_at_once_and_that_is_said(thing, 
     dead.kill()
     dead.communicate()
     said, _ = waiter.communicate(timeout=60)
-    assert time.monotonic() - begun < claim.LEASE_SECONDS
+    assert time.monotonic() - begun < work.SILENT_SECONDS
     assert said.splitlines() == [
         f"taking over the thing: process {dead.pid} on {platform.node()} left it unfinished",
         "making",
@@ -223,75 +236,93 @@ def test_what_a_killed_process_has_left_needs_no_cleaning_up(thing, tmp_path):
     assert dead.stdout.readline() == "making\n"
     dead.kill()
     dead.communicate()
-    assert thing.place.marker.exists()
+    assert thing.place.claim.exists()
     begun = time.monotonic()
     assert thing.obtain() == "me"
-    assert time.monotonic() - begun < claim.LEASE_SECONDS
+    assert time.monotonic() - begun < work.SILENT_SECONDS
     (tmp_path / "makers").unlink()
     assert thing.is_clean()
 
 
-def test_who_is_at_it_can_be_read_without_taking_or_writing_anything(thing, tmp_path):
-    assert holder(thing.place) is None
+def test_who_is_at_it_can_be_read_without_taking_or_leaving_anything(thing, tmp_path):
+    assert last_word(thing.place) is None
     maker = process(tmp_path, WHEN_TOLD)
     assert maker.stdout.readline() == "making\n"
     before = sorted(path.name for path in tmp_path.rglob("*"))
-    found = holder(thing.place)
-    assert (found.host, found.pid, found.alive) == (platform.node(), maker.pid, True)
-    assert found.since.endswith("+00:00")
-    assert (found.progress["epoch"], found.progress["epochs"]) == (3, 7)
+    found = last_word(thing.place)
+    assert (found.process.host, found.process.pid, found.alive) == (platform.node(), maker.pid, True)
+    assert (found.facts["epoch"], found.facts["epochs"]) == (3, 7)
     assert str(found).startswith(f"process {maker.pid} on {platform.node()}, since ")
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
     maker.kill()
     maker.communicate()
-    assert not holder(thing.place).alive
-    assert told_progress(thing.place)["pid"] == maker.pid
+    found = last_word(thing.place)
+    assert (found.process.pid, found.alive, found.facts["epoch"]) == (maker.pid, False, 3)
 
 
-def test_progress_that_was_told_by_another_is_not_taken_for_the_holders(thing, tmp_path):
+def test_nobody_looks_for_it_while_another_is_at_it(thing, tmp_path):
+    """What is looked for may be gigabytes whose checksums are compared."""
+    maker, looks = process(tmp_path, WHEN_TOLD), []
+    assert maker.stdout.readline() == "making\n"
+
+    def find() -> str | None:
+        looks.append(time.monotonic())
+        return thing.find()
+
+    waiter = threading.Thread(target=lambda: made_once(thing.place, find, thing.make, thing.said.append))
+    waiter.start()
+    until(lambda: thing.said)
+    time.sleep(1.5)
+    assert len(looks) == 1
+    maker.communicate("\n", timeout=60)
+    waiter.join(60)
+    assert len(looks) == 2
+    assert thing.made == []
+
+
+def test_whoever_waits_can_be_stopped(thing, tmp_path):
     maker = process(tmp_path, WHEN_TOLD)
     assert maker.stdout.readline() == "making\n"
-    thing.place.progress.write_text(json.dumps({"host": "another-machine", "pid": maker.pid, "since": "2020-01-01"}))
-    found = holder(thing.place)
-    assert (found.pid, found.since, found.progress) == (maker.pid, None, {})
+
+    def stop() -> None:
+        raise SystemExit(143)
+
+    with pytest.raises(SystemExit):
+        made_once(thing.place, thing.find, thing.make, thing.said.append, idle=stop)
     maker.communicate("\n", timeout=60)
 
 
-@pytest.mark.parametrize("told", [b"", b"{", b"[]", b"\xff", None])
-def test_progress_that_cannot_be_read_is_none(thing, told):
-    thing.place.progress.parent.mkdir()
-    if told is not None:
-        thing.place.progress.write_bytes(told)
-    assert told_progress(thing.place) == {}
-
-
-def replace_marker(thing: Thing, token: str = "0" * 32) -> None:
-    """Do as a process on another machine does that takes over."""
-    new = thing.place.marker.with_name("new")
-    new.write_text(ELSEWHERE.format(token=token, duration=claim.LEASE_SECONDS))
-    new.replace(thing.place.marker)
+def elsewhere(thing: Thing) -> Path:
+    """Do as a process on another machine does that takes the claim; its file."""
+    thing.place.claim.mkdir(exist_ok=True)
+    number = 1 + max((int(path.name) for path in thing.place.claim.iterdir()), default=0)
+    path = thing.place.claim / str(number)
+    process = {"host": "another-machine", "space": "another boot", "pid": 4711, "started": "1"}
+    path.write_text(json.dumps({"process": process, "since": "2026-01-01T00:00:00+00:00"}))
+    return path
 
 
 def test_a_holder_that_was_taken_over_notices_before_it_publishes_and_uses_the_others(thing):
-    def make(held: claim.Claim) -> str:
+    def make(held: Claim) -> str:
         thing.made.append("me, too late")
-        replace_marker(thing)
+        elsewhere(thing)
         with pytest.raises(ClaimLost):
             held.check()
+        thing.file.parent.mkdir()
         thing.file.write_text("the other's")
         held.check()
         raise AssertionError("not reached")
 
     assert thing.obtain(make) == "the other's"
     assert thing.said == ["giving way at the thing: another process took over while this one was silent"]
-    assert "host=another-machine" in thing.place.marker.read_text()  # which is the other's to remove
+    assert last_word(thing.place).process.host == "another-machine"  # whose it is to remove
 
 
-def test_a_holder_whose_marker_is_gone_gives_way_and_makes_it_anew_where_nobody_has(thing):
-    def make(held: claim.Claim) -> str:
+def test_a_holder_whose_file_is_gone_gives_way_and_makes_it_anew_where_nobody_has(thing):
+    def make(held: Claim) -> str:
         if not thing.made:
             thing.made.append("too late")
-            thing.place.marker.unlink()
+            (thing.place.claim / "1").unlink()
         return thing.make(held)
 
     assert thing.obtain(make) == "me"
@@ -302,7 +333,7 @@ def test_a_holder_whose_marker_is_gone_gives_way_and_makes_it_anew_where_nobody_
 
 def test_a_process_that_was_stopped_for_longer_than_its_lease_gives_way(thing, tmp_path, short_lease):
     """As a laptop's lid does it. It wakes up amid the other's work."""
-    begin = f"from simclr.store import claim\nclaim.LEASE_SECONDS, claim.HEARTBEAT_SECONDS = 1.0, 0.2\n{PROCESS}"
+    begin = f"from simclr.foundation import work\nwork.SILENT_SECONDS, work.HEARTBEAT_SECONDS = 1.0, 0.2\n{PROCESS}"
     sleeper = subprocess.Popen(
         [sys.executable, "-c", begin % WHEN_TOLD, str(tmp_path)],
         stdin=subprocess.PIPE,
@@ -312,7 +343,7 @@ def test_a_process_that_was_stopped_for_longer_than_its_lease_gives_way(thing, t
     assert sleeper.stdout.readline() == "making\n"
     sleeper.send_signal(signal.SIGSTOP)
 
-    def make(held: claim.Claim) -> str:
+    def make(held: Claim) -> str:
         sleeper.send_signal(signal.SIGCONT)
         sleeper.stdin.write("\n")
         sleeper.stdin.flush()
@@ -325,78 +356,35 @@ def test_a_process_that_was_stopped_for_longer_than_its_lease_gives_way(thing, t
 
 
 def test_a_holder_elsewhere_is_waited_for_until_its_lease_is_over(thing, tmp_path, short_lease):
-    thing.file.parent.mkdir()
-    replace_marker(thing)
+    file = elsewhere(thing)
     beats = 10
 
     def beat() -> None:
         for _ in range(beats):
-            os.utime(thing.place.marker)
+            os.utime(file)
             time.sleep(0.2)
 
     alive = threading.Thread(target=beat)
     alive.start()
     silent_since = []
 
-    def make(held: claim.Claim) -> str:
+    def make(held: Claim) -> str:
         silent_since.append(alive.is_alive())
         return thing.make(held)
 
     assert thing.obtain(make) == "me"
     assert silent_since == [False]
-    assert thing.said[0] == "waiting for the thing: process 4711 on another-machine is at it"
+    since = datetime(2026, 1, 1, tzinfo=timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    assert thing.said[0] == "waiting for the thing: process 4711 on another-machine, since " + since + " is at it"
     assert thing.said[1] == "taking over the thing: process 4711 on another-machine left it unfinished"
     assert thing.is_clean()
 
 
-def test_a_silent_holder_elsewhere_is_shown_as_dead_only_long_after_its_lease(thing):
-    thing.place.progress.parent.mkdir()
-    replace_marker(thing)
-    assert holder(thing.place).alive
-    long_ago = time.time() - 10 * claim.LEASE_SECONDS
-    os.utime(thing.place.marker, (long_ago, long_ago))
-    assert not holder(thing.place).alive
-
-
-def test_a_holder_keeps_its_claim_however_long_it_takes(thing, short_lease):
-    """Its sign of life comes from a thread of its own, whatever the work is busy with."""
-    signs = []
-
-    def make(held: claim.Claim) -> str:
-        first = thing.place.marker.stat().st_mtime_ns
-        for _ in range(5):
-            last = thing.place.marker.stat().st_mtime_ns
-            until(lambda last=last: thing.place.marker.stat().st_mtime_ns > last)
-            signs.append(last - first)
-            held.check()
-        return thing.make(held)
-
-    assert thing.obtain(make) == "me"
-    assert max(signs) > 0
-
-
-@pytest.mark.parametrize("content", [b"", b"garbage\n", b"filelock/2\npid=1"], ids=["empty", "garbage", "half"])
-def test_a_marker_that_a_crash_left_half_written_is_not_waited_for_for_ever(thing, short_lease, content):
-    """A process killed between making and writing its marker leaves it empty, a power cut leaves anything."""
-    thing.place.marker.write_bytes(content)
-    result = []
-    waiter = threading.Thread(target=lambda: result.append(thing.obtain()), daemon=True)
-    waiter.start()
-    waiter.join(10)
-    stuck = waiter.is_alive()
-    thing.file.parent.mkdir(exist_ok=True)
-    if stuck:
-        thing.file.write_text("so that the thread ends")
-        waiter.join(10)
-    assert not stuck
-    assert result == ["me"]
-
-
-def test_a_holder_with_another_idea_of_the_lease_is_an_error_of_one_line(thing, monkeypatch):
-    """Another version of this program, on the same store."""
-    other = SoftFileLease(thing.place.marker, lease_duration=7, heartbeat_interval=1)
-    with other, pytest.raises(RunFailed, match=r"lease|version"):
-        thing.obtain()
+@pytest.mark.parametrize("content", [b"", b"garbage\n", b'{"process": {"host":'], ids=["empty", "garbage", "half"])
+def test_a_claim_that_a_crash_left_half_written_is_not_waited_for_for_ever(thing, short_lease, content):
+    elsewhere(thing).write_bytes(content)
+    assert thing.obtain() == "me"
+    assert thing.is_clean()
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
@@ -404,13 +392,12 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
         thing = Thing(seen / tmp_path.relative_to("/"))
         with pytest.raises(RunFailed, match=r"cannot be written to \(Read-only file system\)") as caught:
             thing.obtain()
-        assert str(thing.place.marker.parent) in str(caught.value)
+        assert str(thing.place.claim.parent) in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_in_the_folders_place_is_an_error_that_names_it(tmp_path):
-    (tmp_path / "thing").write_text("a file")
+def test_a_file_in_the_claims_place_is_an_error_that_names_it(tmp_path):
     thing = Thing(tmp_path)
+    thing.place.claim.write_text("a file")
     with pytest.raises(RunFailed, match="cannot be written to"):
         thing.obtain()
-    assert not thing.place.marker.exists()
