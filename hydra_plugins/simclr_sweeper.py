@@ -31,4 +31,15 @@ class SimclrSweeper(BasicSweeper):  # type: ignore[misc]
             if each.is_sweep_override() and not each.is_discrete_sweep():
                 raise InvalidInput(f"{each.input_line}: an interval has no end; valid is several values, or range()")
         (points,) = self.split_arguments(overrides, None)
+        ranges = {each.get_key_element() for each in overrides if each.is_range_sweep()}
+        points = [[_as_meant(text) if text.partition("=")[0] in ranges else text for text in point] for point in points]
         return sweep_points(points, launcher, dry_run=self.dry_run)
+
+
+def _as_meant(text: str) -> str:
+    """A number of a range without the rounding errors of its steps: 0.30000000000000004 is another cell than 0.3."""
+    key, _, value = text.partition("=")
+    try:
+        return f"{key}={float(value):.12g}" if "." in value or "e" in value else text
+    except ValueError:
+        return text

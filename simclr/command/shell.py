@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import gc
 import inspect
+import io
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
@@ -51,17 +53,26 @@ def main(task: Callable[[], Any]) -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # A log file on a full disk is no reason for a traceback; what matters fails by itself.
     logging.raiseExceptions = False
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what its encoding does not have is shown as it can be
+            stream.reconfigure(errors="replace")
+    sys.stdout = cast("TextIO", _UntilNobodyReads(sys.stdout))
     exit_when_asked()
     # A start makes a million objects that stay; to look through all of them every few hundred is a tenth of its time.
     gc.set_threshold(100_000)
     arguments = sys.argv[1:]
     code = FINISHED
     try:
+        if not __debug__:
+            raise InvalidInput("python -O: Hydra's grammar needs what it leaves out; valid is python without -O")
         arguments = home.quoted(agent.overrides(arguments, os.environ))
+        _say_what_is_typed_twice(arguments)
         sys.argv[1:] = arguments = _with_dry_run(_with_recorded_cell(arguments))
         task()
     except InvalidInput as error:
         code = _complain(error, INVALID)
+    except yaml.YAMLError as error:
+        code = _complain(_of_yaml(error), INVALID)
     except NOT_COMPOSED as error:
         conf = Path(inspect.getfile(inspect.unwrap(task))).parent / "conf"
         told = explain(arguments, conf) or _not_installed(error)
@@ -102,8 +113,21 @@ def run_cell(config: DictConfig) -> None:
         return
     from simclr.records.summary import print_summary
 
-    print_summary(record)
-    print(f"result {record['path']}", flush=True)
+    _show(lambda: print_summary(record))
+    _show(lambda: print(f"result {record['path']}", flush=True))
+
+
+def _show(what: Callable[[], None]) -> None:
+    """Print what was recorded: where it cannot be shown, nothing of the work is lost, and that is no failure of it."""
+    try:
+        what()
+    except (
+        BrokenPipeError,
+        SystemExit,
+    ):  # rich's word for it. Whoever read along has left; what is to come goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        log.warning("the result cannot be shown: %s", one_line(error))
 
 
 class CheckBeforeStart(Callback):  # type: ignore[misc]
@@ -125,6 +149,39 @@ class CheckBeforeStart(Callback):  # type: ignore[misc]
 EXTRAS = {"joblib": "local", "submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray"}
 
 
+class _UntilNobodyReads:
+    """Standard output that goes nowhere once whoever read along has left: what was to be done is done all the same."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._leave()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._leave()
+
+    def _leave(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _of_yaml(error: yaml.YAMLError) -> str:
+    """Where a file of ``conf/`` or of ``--config-dir`` is no YAML."""
+    mark = getattr(error, "problem_mark", None)
+    place = f"{mark.name}:{mark.line + 1}: " if mark is not None else ""
+    return f"{place}it cannot be read as YAML: {getattr(error, 'problem', None) or one_line(error)}"
+
+
 def _not_installed(error: Exception) -> InvalidInput | None:
     """What to install, where a launcher is not there."""
     found = re.search(r"hydra/launcher/(\w+)", str(error))
@@ -133,29 +190,83 @@ def _not_installed(error: Exception) -> InvalidInput | None:
     return InvalidInput(f"launch: the launcher {found[1]} is not installed: pip install 'simclr[{EXTRAS[found[1]]}]'")
 
 
-def _with_recorded_cell(arguments: list[str]) -> list[str]:
-    """Let ``--config-dir`` name the folder of a cell's record: its configuration is then the base of this run.
+KINDS = {"results": "result.json", "pretrained": "manifest.json"}
+"""Folders below a root whose own folders have the configuration that they were made from, and the file by which to
+know one that is finished."""
 
-    A group chosen on the command line replaces what the record has for it.
+
+def _with_recorded_cell(arguments: list[str]) -> list[str]:
+    """Let ``--config-dir`` name the folder of a cell's record, or of a pretraining: its configuration is then the base.
+
+    A group chosen on the command line replaces what the record has for it, and the record's own place is the root.
+
+    Raises:
+        InvalidInput: the folder is neither, nor one of configuration groups.
     """
     for position, argument in enumerate(arguments):
         if argument.startswith("--config-dir=") or (argument in ("--config-dir", "-cd") and arguments[position + 1 :]):
-            given = argument.partition("=")[2] or arguments[position + 1]
-            if (Path(given) / "result.json").is_file() and (Path(given) / "config.yaml").is_file():
-                recorded = OmegaConf.to_container(OmegaConf.load(Path(given) / "config.yaml"))
-                assert isinstance(recorded, dict)
-                for key in {text.partition("=")[0] for text in arguments}:
-                    if isinstance(recorded.get(key), dict):
-                        del recorded[key]
-                ConfigStore.instance().store(group="recorded", name="cell", package="_global_", node=recorded)
-                rest = position + (1 if "=" in argument else 2)
-                return arguments[:position] + arguments[rest:]
+            given = Path(argument.partition("=")[2] or arguments[position + 1])
+            if not _is_record(given):
+                return arguments
+            try:
+                recorded = OmegaConf.to_container(OmegaConf.load(given / "config.yaml"))
+            except (yaml.YAMLError, OSError, ValueError) as error:
+                raise InvalidInput(f"--config-dir={given}: config.yaml cannot be read: {one_line(error)}") from error
+            if not isinstance(recorded, dict):
+                raise InvalidInput(f"--config-dir={given}: config.yaml is no configuration of a cell")
+            if given.absolute().parent.name in KINDS:
+                recorded["root"] = str((given if len(given.parents) > 1 else given.absolute()).parents[1])
+            for key in {text.partition("=")[0] for text in arguments}:
+                if isinstance(recorded.get(key), dict):
+                    del recorded[key]
+            ConfigStore.instance().store(group="recorded", name="cell", package="_global_", node=recorded)
+            rest = position + (1 if "=" in argument else 2)
+            return arguments[:position] + arguments[rest:]
     return arguments
 
 
+def _is_record(folder: Path) -> bool:
+    """Whether a folder is a cell's record or a pretraining's; False for a folder of configuration groups.
+
+    Raises:
+        InvalidInput: it is none of these.
+    """
+    needed = KINDS.get(folder.absolute().parent.name, "result.json")
+    if (folder / "config.yaml").is_file() and (folder / needed).is_file():
+        return True
+    if not folder.is_dir():
+        raise InvalidInput(f"--config-dir={folder}: there is no such folder")
+    if below := next((path.parent for path in sorted(folder.glob("*/result.json"))), None):
+        raise InvalidInput(f"--config-dir={folder}: its folders are the records; valid is one of them, say {below}")
+    if (folder / "config.yaml").is_file():
+        raise InvalidInput(f"--config-dir={folder}: it has a config.yaml and no {needed}; valid is a cell's record")
+    if not any(folder.glob("*/*.yaml")):
+        raise InvalidInput(f"--config-dir={folder}: it has no config.yaml with {needed}, and no configuration group")
+    return False
+
+
 def _with_dry_run(arguments: list[str]) -> list[str]:
-    """Let a grid take ``--dry-run``, which Hydra's own command line does not know."""
-    return ["hydra.sweeper.dry_run=true" if argument == "--dry-run" else argument for argument in arguments]
+    """Let ``--dry-run`` be taken, which Hydra's own command line does not know; a single run is then a grid of one."""
+    if "--dry-run" not in arguments:
+        return arguments
+    rest = ["hydra.sweeper.dry_run=true" if argument == "--dry-run" else argument for argument in arguments]
+    return rest if {"-m", "--multirun"} & set(rest) else ["-m", *rest]
+
+
+def _say_what_is_typed_twice(arguments: list[str]) -> None:
+    """A shell makes ``seed=0 seed=1`` of ``seed={0,1}``, and of the two the last one counts."""
+    given: dict[str, list[str]] = {}
+    for argument in arguments:
+        key, is_override, _ = argument.partition("=")
+        if is_override and re.fullmatch(r"[\w./@]+", key):
+            given.setdefault(key, []).append(argument)
+    for key, texts in given.items():
+        if len(texts) > 1:
+            values = ",".join(text.partition("=")[2] for text in texts)
+            print(
+                f"{key} is typed {len(texts)} times, and {texts[-1]} counts; a grid of them: -m {key}={values}",
+                file=sys.stderr,
+            )
 
 
 def _exit_with(error: InvalidInput | RunFailed) -> NoReturn:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simclr.command.outcome import exit_code
+from simclr.foundation.errors import suggestion
 
 CONSOLE = Console(soft_wrap=True, highlight=False)
 
@@ -21,7 +22,13 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code: 0 well, 1 damaged or failed, 2 bad input.
     """
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
+    if given and not given[0].startswith("-") and given[0] not in (verbs := _verbs(parser)):
+        parser.print_help(sys.stderr)
+        print(f"error: {given[0]}: there is no such command.{suggestion(given[0], verbs)}", file=sys.stderr)
+        return 2
+    options = parser.parse_args(given or ["--help"])
     return exit_code(lambda: int(options.run(options)))
 
 
@@ -59,6 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     pruning.add_argument("--features", action="store_true", help="also what networks make of images: it is made again")
     pruning.add_argument("--yes", action="store_true", help="delete it")
     return parser
+
+
+def _verbs(parser: argparse.ArgumentParser) -> list[str]:
+    return [name for action in parser._actions if isinstance(action.choices, dict) for name in action.choices]
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
 import runpy
 import sys
+from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simclr.foundation.errors import InvalidInput, one_line
+
+if TYPE_CHECKING:
+    from simclr.records.status import Status
 
 RUN = Path(__file__).parents[2] / "run.py"
 
@@ -20,7 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0 finished, 1 a cell failed, 2 bad input.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    return _status(given[1:]) if given[:1] == ["status"] else _sweep(given)
+    if given[:1] == ["status"]:
+        return _status(given[1:])
+    if given and not given[0].startswith("-") and not Path(given[0]).suffix and get_close_matches(given[0], ["status"]):
+        print(f'error: {given[0]}: there is no such command, and no such file. Did you mean "status"?', file=sys.stderr)
+        return 2
+    return _sweep(given or ["--help"])
 
 
 def _sweep(arguments: list[str]) -> int:
@@ -70,9 +83,36 @@ def _status(arguments: list[str]) -> int:
         "python -m simclr.sweep status", description="The state of every cell, from files."
     )
     parser.add_argument("--root", default="runs", type=os.path.expanduser, help="as given to the runs (%(default)s)")
-    root = parser.parse_args(arguments).root
-    from simclr.grid.live import print_status
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--watch", action="store_true", help="show it again and again, until nothing runs any more")
+    how.add_argument("--json", action="store_true", help="for programs: a list of objects, a cell each")
+    options = parser.parse_args(arguments)
+    root = options.root
+    from simclr.grid.live import print_status, watch_status
     from simclr.records.status import planned_cells, statuses
 
-    print_status(root, list(statuses(root, planned_cells(root)).values()))
+    def look() -> list[Status]:
+        return list(statuses(root, planned_cells(root)).values())
+
+    if options.json:
+        print(json.dumps([{**asdict(each), "doing": each.doing.value} for each in look()], indent=1))
+        return 0
+    if options.watch:
+        with contextlib.suppress(KeyboardInterrupt):
+            watch_status(look, lambda workers: _seconds_left(root, workers))
+    print_status(root, look())
     return 0
+
+
+def _seconds_left(root: str, workers: int) -> float | None:
+    """What the grids that are not over will still take, by what was measured; None where nothing like it was."""
+    from simclr.config.compose import Composer
+    from simclr.grid.prepare import expected, prepare
+    from simclr.records.status import queued_overrides
+    from simclr.sweep.space import text_of
+
+    points = [(*overrides, f"root={text_of(root)}") for overrides in queued_overrides(root)]
+    try:
+        return expected(prepare(points, Composer(), root), max(1, workers)).seconds if points else None
+    except InvalidInput:  # what was typed then is not valid any more
+        return None

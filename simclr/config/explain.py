@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -14,6 +15,14 @@ from omegaconf.errors import OmegaConfBaseException
 from simclr.config.schema import Config
 from simclr.config.setting import settings
 from simclr.foundation.errors import InvalidInput, one_line, suggestion
+
+WITH_A_VALUE = (
+    *("--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"),
+    *("--info", "-i", "--experimental-rerun"),
+)
+"""Options of Hydra's own that are followed by a value."""
+NULLABLE = ("experiment", "transfer", "recorded")
+"""Groups of which none need be chosen."""
 
 
 def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
@@ -26,13 +35,15 @@ def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
     Returns:
         The error as a person needs it: the key, the value, what is valid; None where the overrides are not to blame.
     """
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    overrides, name = _without_options(arguments)
+    if name not in (None, "config"):
+        return InvalidInput(f"--config-name={name}: there is no such configuration; valid is config, or leave it out")
     groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in conf.iterdir()}
     for text in overrides:
         try:
             (override,) = OverridesParser.create().parse_overrides([text])
         except HydraException as error:
-            return InvalidInput(f"{text}: not understood as KEY=VALUE ({one_line(error)[:150]})")
+            return InvalidInput(_not_understood(text, error, free=text.partition("=")[0] not in groups))
         for value in _values(override):
             found = _explain_one(override, value, {name: options for name, options in groups.items() if options})
             if found is not None:
@@ -40,28 +51,69 @@ def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
     return None
 
 
+def _without_options(arguments: list[str]) -> tuple[list[str], str | None]:
+    """The overrides of a command line, and the configuration that an option names."""
+    overrides, name = [], None
+    rest = iter(arguments)
+    for argument in rest:
+        option, equals, value = argument.partition("=")
+        if not argument.startswith("-"):
+            overrides.append(argument)
+        elif option in WITH_A_VALUE:
+            value = value if equals else next(rest, "")
+            name = value if option in ("--config-name", "-cn") else name
+    return overrides, name
+
+
+def _not_understood(text: str, error: HydraException, *, free: bool) -> str:
+    """Of a text that Hydra's grammar refuses: the line to type, where its value is to blame and may be any text."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        return f"{text}: not understood as KEY=VALUE"
+    quote = Quote.single if '"' in value else Quote.double
+    quoted = f"{key}={QuotedString(text=value, quote=quote).with_quotes()}"
+    try:
+        OverridesParser.create().parse_overrides([quoted] if free else [text])
+    except HydraException:
+        return f"{text}: not understood as KEY=VALUE ({one_line(error)[:150]})"
+    return f"{text}: some of its characters mean something to Hydra; type {shlex.quote(quoted)}"
+
+
 def _explain_one(override: Override, value: Any, groups: dict[str, list[str]]) -> InvalidInput | None:
-    key = override.key_or_group
-    if key in groups:
-        options = groups[key]
-        if value is None or str(value) in options:
-            return None
-        return InvalidInput(
-            f"{key}={value}: there is no such option; valid is {', '.join(options)}.{suggestion(str(value), options)}"
-        )
-    if key.startswith("hydra") or override.is_add() or override.is_delete():
-        return None
+    key, text = override.key_or_group, "null" if value is None else value
     known = {name: field for name, field, _ in settings(Config)}
+    if key.startswith("hydra"):
+        return None
+    if override.is_add() or override.is_delete():
+        return _explain_sign(override, str(text), known=key in known or key in groups)
+    if key in groups:
+        return _explain_option(key, str(text), groups[key])
     if key not in known:
         hint = suggestion(key, [*known, *groups]) or " python run.py --help lists them."
-        return InvalidInput(f"{key}={value}: there is no such key.{hint}")
+        return InvalidInput(f"{key}={text}: there is no such key.{hint}")
     try:
         OmegaConf.update(OmegaConf.structured(Config), key, value)
     except OmegaConfBaseException:
         valid = known[key].metadata["valid"]
         kind = _KINDS.get(str(known[key].type), str(known[key].type))
-        return InvalidInput(f"{key}={value}: valid is {kind}{f', {valid}' if valid else ''}")
+        return InvalidInput(f"{key}={text}: valid is {kind}{f', {valid}' if valid else ''}")
     return None
+
+
+def _explain_sign(override: Override, value: str, *, known: bool) -> InvalidInput | None:
+    key = override.key_or_group
+    if known and override.is_add():
+        return InvalidInput(f"+{key}={value}: it is there already; type {key}={value}")
+    return InvalidInput(f"~{key}: it cannot be taken away; type {key}=VALUE") if known else None
+
+
+def _explain_option(group: str, given: str, options: list[str]) -> InvalidInput | None:
+    if given in options:
+        return None
+    if given == "null" and group in NULLABLE:
+        return InvalidInput(f"{group}=null: that is how it is unless another one is chosen; leave it out")
+    near = suggestion(given, options)
+    return InvalidInput(f"{group}={given}: there is no such option; valid is {', '.join(options)}.{near}")
 
 
 _KINDS = {

@@ -176,7 +176,7 @@ class PretrainConfig:
 
     epochs: int = setting(MISSING, WEIGHTS, Range(1, 1_000_000, "epochs"))
     """How often training goes through the images."""
-    batch_size: int = setting(128, WEIGHTS, Range(1, 1_000_000, "images"))
+    batch_size: int = setting(128, WEIGHTS, Range(2, 1_000_000, "images"))
     """Images in a step; twice as many views, each of which is told from all others."""
     microbatch: int | None = setting(None, WEIGHTS, Range(1, 1_000_000, "images"))
     """Images at a time where a batch is larger than the memory (GradCache); it divides the batch; null: all."""

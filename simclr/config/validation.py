@@ -59,6 +59,9 @@ def validate(config: Config) -> None:
     """
     for key, declared, value in settings(config):
         validate_one(key, declared, value)
+    for key, path in (("root", config.root), ("data.root", config.data.root), ("transfer.root", config.transfer.root)):
+        if path is not None and not path.strip():
+            raise InvalidInput(f"{key}=: it is empty, as that of a variable that is not set; valid is a folder")
     _validate_together(config)
 
 

@@ -25,6 +25,7 @@ from simclr.config import Config
 from simclr.config.validation import resolve
 from simclr.foundation.errors import InvalidInput, RunFailed, StoppedEarly, one_line
 from simclr.foundation.interruption import ask_to_stop, at_once, exit_when_asked
+from simclr.foundation.work import at_work
 from simclr.records import result
 
 log = logging.getLogger(__name__)
@@ -79,10 +80,10 @@ def run_job(path: Path) -> None:
     if job["by"] == [platform.node(), os.getpid()]:  # the grid's own process, which signals reach
         with at_once():
             _run_cells(path, job)
-        return
+        return  # which says itself that it is at work there
     os.chdir(job["folder"])  # paths are meant from there; a cluster's workers start wherever the cluster was started
     try:
-        with _stopping_with_the_grid(stop):
+        with at_work(path.parent), _stopping_with_the_grid(stop):
             _run_cells(path, job)
     except (KeyboardInterrupt, SystemExit):
         if not _is_told_soon(stop):

@@ -109,6 +109,8 @@ def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run
         InvalidInput: a point cannot be run; nothing was started.
         RunFailed: a cell failed, after the others have run.
     """
+    if not points:
+        raise InvalidInput("there is no cell in this grid: an override such as glob(x*) matches no option")
     settings = launcher.settings
     grid = prepare(points, launcher.composer, settings.root, rerun=settings.rerun)
     workers, threads = launcher.share(len(grid.jobs))

@@ -150,14 +150,15 @@ class Watch:
 def status_table(cells: list[Status]) -> Table:
     """Cells with their state, epoch, accuracy so far, time left and worker."""
     table = Table(box=None, pad_edge=False)
-    for name in ("cell", "state", "epoch", "accuracy", "left", "worker"):
-        table.add_column(name, overflow="fold", no_wrap=name in ("epoch", "accuracy"))
+    for name in ("cell", "state", "epoch", "loss", "accuracy", "left", "worker"):
+        table.add_column(name, overflow="fold", no_wrap=name in ("epoch", "loss", "accuracy"))
     for each in cells:
         detail = f" {each.detail}" if each.detail and each.detail != each.doing.value else ""
         table.add_row(
             escape(each.name),
             f"[{STYLES[each.doing]}]{each.doing.value}[/]{escape(detail)}",
             f"{each.epoch}/{each.epochs}" if each.epochs else "",
+            "" if each.loss is None else f"{each.loss:.3f}",
             "" if each.accuracy is None else f"{each.accuracy:.3f}",
             "" if each.seconds_left is None else duration(each.seconds_left),
             escape(each.worker),
@@ -179,8 +180,31 @@ def print_status(root: str | Path, cells: list[Status]) -> None:
         console.print(f"no cell below {root}; python run.py -m ... starts a grid", markup=False)
         return
     (console if console.is_terminal else Console(width=200, highlight=False)).print(status_table(cells))
+    console.print(_counted(cells), markup=False)
+
+
+def watch_status(look: Callable[[], list[Status]], left: Callable[[int], float | None], pause: float = 2.0) -> None:
+    """Show the state of every cell, again and again, until nothing runs any more.
+
+    Args:
+        look: gives the cells.
+        left: gives the seconds that what is not over will take on so many workers, as far as that is known.
+        pause: seconds between two looks.
+    """
+    console = Console(highlight=False)
+    with Live(console=console, auto_refresh=False, transient=console.is_terminal) as live:
+        while True:
+            cells = look()
+            workers = {each.worker for each in cells if each.doing in (Doing.RUNNING, Doing.WAITING)}
+            if not workers:
+                return
+            seconds = left(len(workers))
+            table = status_table(sorted(cells, key=_urgency)[:ROWS])
+            table.caption = _counted(cells) + ("" if seconds is None else f"; about {duration(seconds)} left")
+            live.update(table, refresh=True)
+            time.sleep(pause)
+
+
+def _counted(cells: list[Status]) -> str:
     counts = Counter(each.doing.value for each in cells)
-    console.print(
-        f"{count_of(len(cells), 'cell')}: " + ", ".join(f"{count} {name}" for name, count in counts.items()),
-        markup=False,
-    )
+    return f"{count_of(len(cells), 'cell')}: " + ", ".join(f"{count} {name}" for name, count in counts.items())

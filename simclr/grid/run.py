@@ -25,6 +25,7 @@ from simclr.config.compose import Composer
 from simclr.foundation.errors import RunFailed, one_line
 from simclr.foundation.files import make_folder, write_whole
 from simclr.foundation.interruption import Pending, deferred
+from simclr.foundation.work import at_work, words
 from simclr.grid.job import STOP, OutOfSight, TrialOf, run_job
 from simclr.grid.plan import STARTS, Planned
 from simclr.grid.prepare import Grid
@@ -71,7 +72,7 @@ def run(
     lost: Exception | None = None
     errors: list[Exception] = []
     over = threading.Event()
-    with deferred() as pending, Watch(grid) as watch:
+    with at_work(files) if grid.jobs else contextlib.nullcontext(), deferred() as pending, Watch(grid) as watch:
         threading.Thread(target=_pass_on, args=(pending, files / STOP, over), daemon=True).start()
         try:
             if grid.jobs:
@@ -109,6 +110,9 @@ def _write(grid: Grid, files: Path, threads: int | None, fail_fast: bool, trials
     ]
     make_folder(grid.folder)
     write_whole(grid.folder / "grid.json", json.dumps({"cells": cells}).encode())
+    for left in grid.folder.glob("*/"):  # of this grid's earlier runs those whose processes are all dead
+        if not any(each.alive for each in words(left)):
+            shutil.rmtree(left, ignore_errors=True)
     if not grid.jobs:
         return
     make_folder(files)

@@ -39,6 +39,7 @@ class Status:
         detail: in words: the part of the work, whom it waits for, or its error.
         epoch, epochs: of its pretraining, where that is under way.
         accuracy: on the test set where it is finished; its last contrastive accuracy while it is pretrained.
+        loss: of its last epoch, likewise.
         seconds_left: of its pretraining, estimated from its speed so far.
         worker: the process that is, or was, at it.
         log: the file with its log, where it has one.
@@ -50,6 +51,7 @@ class Status:
     epoch: int | None = None
     epochs: int | None = None
     accuracy: float | None = None
+    loss: float | None = None
     seconds_left: float | None = None
     worker: str = ""
     log: str = ""
@@ -73,7 +75,8 @@ def statuses(root: str | Path, planned: Iterable[str] = ()) -> dict[str, Status]
 def status(root: str | Path, name: str) -> Status:
     """One cell: whoever is at it now, else its record, else nothing yet."""
     folder = result.folder(root, name)
-    at_it = next(iter(words(folder)), None)
+    # Of two at one cell the one that trains says more than the one that waits for it.
+    at_it = max(words(folder), key=lambda each: (each.alive, each.facts.get("epoch") or 0), default=None)
     recorded = _recorded(folder / "result.json", name)
     if at_it is not None and at_it.alive:
         return _under_way(name, at_it)
@@ -97,6 +100,7 @@ def _under_way(name: str, at_it: Said) -> Status:
         facts.get("epoch") if training else None,
         facts.get("epochs") if training else None,
         facts.get("contrastive_accuracy") if training else None,
+        facts.get("loss") if training else None,
         facts.get("seconds_left") if training else None,
         at_it.who,
     )
@@ -116,18 +120,26 @@ def _recorded(path: Path, name: str) -> Status | None:
 
 def queued(root: str | Path) -> Iterator[tuple[str, str]]:
     """Name and pretraining of the cells that are left of grids which are being run, or were killed and may go on."""
+    yield from ((str(cell["name"]), str(cell.get("key"))) for cell in _queued(root))
+
+
+def queued_overrides(root: str | Path) -> Iterator[tuple[str, ...]]:
+    """What was typed for each of the same cells."""
+    yield from (tuple(map(str, cell.get("overrides", ()))) for cell in _queued(root))
+
+
+def _queued(root: str | Path) -> Iterator[dict[str, Any]]:
     for path in sorted((Path(root) / "grids").glob("*/grid.json")):
-        if not any(path.parent.glob("*/job-*.json")):
-            continue
-        for cell in _cells_of(path):
-            if not (result.folder(root, str(cell.get("name"))) / "result.json").exists():
-                yield str(cell.get("name")), str(cell.get("key"))
+        if any(path.parent.glob("*/job-*.json")):
+            for cell in _cells_of(path):
+                if not (result.folder(root, str(cell["name"])) / "result.json").exists():
+                    yield cell
 
 
 def planned_cells(root: str | Path) -> Iterator[str]:
     """The names of the cells of every grid that was ever started below ``root``."""
     for path in sorted((Path(root) / "grids").glob("*/grid.json")):
-        yield from (str(cell.get("name")) for cell in _cells_of(path))
+        yield from (str(cell["name"]) for cell in _cells_of(path))
 
 
 def _cells_of(path: Path) -> list[dict[str, Any]]:

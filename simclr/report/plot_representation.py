@@ -29,6 +29,8 @@ READING = (
     "kNN: whether an image's neighbours share its class, without any fit."
 )
 MOST_LAYERS = 6
+MOST_LEVEL = 6
+"""Names of layers that stand level under an axis; more of them overlap."""
 
 
 def facts(scene: Scene) -> Picture | None:
@@ -68,7 +70,8 @@ def facts(scene: Scene) -> Picture | None:
             axes.set_title(title)
             axes.tick_params("x", length=0)
             axes.set_ylabel(hint, fontsize=8.5, color=theme.muted)
-            axes.set_xticks(range(len(layers)), [layer.replace("_", " ") for layer in layers])
+            turned = {"rotation": 40, "ha": "right"} if len(layers) > MOST_LEVEL else {}
+            axes.set_xticks(range(len(layers)), [layer.replace("_", " ") for layer in layers], **turned)
             axes.set_xlim(-0.5, len(layers) - 0.5)
             axes.grid(visible=False, axis="x")
         figure.legend(handles=_entries(heads, theme), loc="outside lower center", ncols=len(heads))

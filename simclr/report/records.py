@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from omegaconf import MISSING
 
 from simclr.config import Config, settings
+from simclr.foundation import work
 from simclr.foundation.errors import one_line
 from simclr.records.result import SCHEMA
 
@@ -26,7 +27,7 @@ Answers = NDArray[np.bool_]
 LARGEST_TEXT = 16 * 2**20
 """A record or a configuration of more bytes than this is no file of ours."""
 
-STATES = ("finished", "unprobed", "unfinished", "failed", "skipped", "corrupt", "foreign")
+STATES = ("finished", "running", "unprobed", "unfinished", "failed", "skipped", "corrupt", "foreign")
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,12 @@ def _read_entry(entry: Path) -> CellRecord | LeftOut | None:
     try:
         record = json.loads(_text(entry / "result.json"))
     except FileNotFoundError:
-        begun = (entry / "config.yaml").exists()
+        if (words := work.words(entry)) and words[0].alive:
+            facts = words[0].facts
+            epoch, doing = facts.get("epoch"), str(facts.get("doing", "starting"))
+            at = f"epoch {epoch} of {facts.get('epochs')}" if epoch and doing == "pretraining" else doing
+            return LeftOut("running", entry.name, f"{at}, by {words[0].who}")
+        begun = (entry / "config.yaml").exists() or bool(words)
         state, reason = ("unfinished", "no result.json yet") if begun else ("foreign", "a folder without result.json")
         return LeftOut(state, entry.name, reason)
     except (OSError, ValueError, RecursionError) as error:

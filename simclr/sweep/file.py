@@ -29,9 +29,12 @@ from simclr.sweep.space import (
     check_override,
     check_parameter,
     metric_name,
+    text_of,
     with_overrides,
 )
 
+OF_THE_GRID = ("rerun", "fail_fast", "launch", "root")
+"""Keys that decide how a grid is run: its cells cannot differ in them."""
 UNDERSTOOD = (
     *("program", "name", "description", "project", "entity", "method", "metric", "parameters"),
     *("early_terminate", "command", "run_cap", "apiVersion", "kind"),
@@ -55,6 +58,11 @@ def read(path: str | Path, overrides: Sequence[str] = (), conf: Path = CONF) -> 
         InvalidInput: the file cannot be read, or something in it is not understood; with its line.
     """
     return with_overrides(_Reader(Marked(path), conf).sweep(), overrides, conf)
+
+
+def _constant(parameter: Parameter) -> str:
+    (value,) = values(parameter.distribution) or (None,)
+    return f"{parameter.name}={text_of(value)}"
 
 
 @dataclass
@@ -91,11 +99,13 @@ class _Reader:
         parameters = self._parameters(top["parameters"][1], "", method)
         if not parameters:
             self.file.fail(top["parameters"][1], "parameters: at least one is needed")
+        lifted = [each for each in parameters if each.name in OF_THE_GRID]
+        parameters = tuple(each for each in parameters if each.name not in OF_THE_GRID)
         return Sweep(
             name=self.file.text(top, "name") or self.file.path.stem,
             method=method,
             parameters=parameters,
-            overrides=self._command(top, {each.name for each in parameters}),
+            overrides=(*self._command(top, {each.name for each in parameters}), *map(_constant, lifted)),
             metric=metric,
             early_terminate=early,
             run_cap=self.file.whole(top, "run_cap", 1) if "run_cap" in top else None,
@@ -208,6 +218,8 @@ class _Reader:
                 self.file.fail(
                     at, f"{name}: a grid goes through values, int_uniform or q_uniform; for others use method: random"
                 )
+            if name in OF_THE_GRID and len(values(distribution) or ()) != 1:
+                self.file.fail(at, f"{name}: the grid reads this, not each cell: one value, say {name}: {{value: ..}}")
             self._check(name, at, entries, distribution)
             found.append(Parameter(name, distribution))
         return tuple(found)

@@ -6,10 +6,12 @@ import logging
 import math
 import netrc
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
+
+CLIENT = ("wandb", "gpu_stats")
+"""How the names of its processes begin."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,57 @@ def set_up() -> None:
     import wandb
 
     sys.unraisablehook = _unraisable
-    wandb.setup(wandb.Settings(silent=True, quiet=True))
+    with _standard_output_elsewhere():
+        wandb.setup(wandb.Settings(silent=True, quiet=True))
+
+
+@contextmanager
+def _standard_output_elsewhere() -> Iterator[None]:
+    """What is started meanwhile does not hold our output open: whoever reads it to its end would wait for that too."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = {number: os.dup(number) for number in (1, 2)}
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in kept:
+            os.dup2(nowhere, number)
+        yield
+    finally:
+        for number, before in kept.items():
+            os.dup2(before, number)
+            os.close(before)
+        os.close(nowhere)
+
+
+def end_processes(seconds: float = 2.0) -> None:
+    """Stop the client's own processes that this one has started: told to, and where they do not, without asking."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        left = _processes()
+        for pid in left:
+            with suppress(OSError):
+                os.kill(pid, number)
+        until = time.monotonic() + seconds
+        while left and time.monotonic() < until:
+            time.sleep(0.05)
+            left = [pid for pid in left if pid in _processes()]
+        if not left:
+            return
+
+
+def _processes() -> list[int]:
+    """Those of the client below this process that have not ended, the parents first."""
+    parents: dict[int, tuple[int, str, str]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):
+            pid, _, rest = path.read_text(errors="replace").partition(" (")
+            name, _, fields = rest.rpartition(") ")
+            state, parent = fields.split()[:2]
+            parents[int(pid)] = int(parent), name, state
+    found, above = list[int](), [os.getpid()]
+    while above:
+        above = [pid for pid, (parent, name, _) in parents.items() if parent in above and name.startswith(CLIENT)]
+        found += [pid for pid in above if parents[pid][2] != "Z"]
+    return found
 
 
 def _unraisable(given: sys.UnraisableHookArgs) -> None:

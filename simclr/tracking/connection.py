@@ -152,7 +152,8 @@ class Connection:
             path = f"{run.entity}/{run.project}/{run.id}"
             within(self.patience.finish + 5, lambda: run.finish(exit_code=exit_code))
         except Exception as error:
-            return self._unsent(f"the run could not be finished: {reason(error)}")
+            self._unsent(f"the run could not be finished: {reason(error)}")
+            return client.end_processes()
         if self.online:
             self.ask("ask for the run", lambda: client.arrived(path, self.patience))
         return None
