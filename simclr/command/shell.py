@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import gc
 import inspect
-import io
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, cast
+from typing import Any, NoReturn
 
 import yaml
 from hydra.core.config_store import ConfigStore
@@ -24,6 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from simclr import experiment
+from simclr.command.outcome import shown_as_can_be
 from simclr.config import home
 from simclr.config.cell import ImpossibleCell
 from simclr.config.compose import NOT_COMPOSED, without_hydra
@@ -49,14 +49,15 @@ def main(task: Callable[[], Any]) -> int:
     Returns:
         The exit code.
     """
+    with shown_as_can_be():
+        return _main(task)
+
+
+def _main(task: Callable[[], Any]) -> int:
     # Hydra prints errors its own way, in several lines and with code 1, unless it is told to let them through.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # A log file on a full disk is no reason for a traceback; what matters fails by itself.
     logging.raiseExceptions = False
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what its encoding does not have is shown as it can be
-            stream.reconfigure(errors="replace")
-    sys.stdout = cast("TextIO", _UntilNobodyReads(sys.stdout))
     exit_when_asked()
     # A start makes a million objects that stay; to look through all of them every few hundred is a tenth of its time.
     gc.set_threshold(100_000)
@@ -121,11 +122,6 @@ def _show(what: Callable[[], None]) -> None:
     """Print what was recorded: where it cannot be shown, nothing of the work is lost, and that is no failure of it."""
     try:
         what()
-    except (
-        BrokenPipeError,
-        SystemExit,
-    ):  # rich's word for it. Whoever read along has left; what is to come goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         log.warning("the result cannot be shown: %s", one_line(error))
 
@@ -147,32 +143,6 @@ class CheckBeforeStart(Callback):  # type: ignore[misc]
 
 
 EXTRAS = {"joblib": "local", "submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray"}
-
-
-class _UntilNobodyReads:
-    """Standard output that goes nowhere once whoever read along has left: what was to be done is done all the same."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except BrokenPipeError:
-            self._leave()
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except BrokenPipeError:
-            self._leave()
-
-    def _leave(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
 
 
 def _of_yaml(error: yaml.YAMLError) -> str:

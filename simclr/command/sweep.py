@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from simclr.command.outcome import exit_code
 from simclr.foundation.errors import InvalidInput, one_line
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["status"]:
-        return _status(given[1:])
+        return exit_code(lambda: _status(given[1:]))
     if given and not given[0].startswith("-") and not Path(given[0]).suffix and get_close_matches(given[0], ["status"]):
         print(f'error: {given[0]}: there is no such command, and no such file. Did you mean "status"?', file=sys.stderr)
         return 2

@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import os
 import time
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.data import digits, imagenet5
-from simclr.data.parts import Catalogue, path_order, stored_bytes
+from simclr.data.parts import Catalogue, path_order
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import make_folder, whole_file
@@ -187,23 +186,23 @@ def combined(hashes: Iterable[tuple[str, str]]) -> str:
     True
     """
     content = hashlib.sha256()
-    for path, hashed in sorted(hashes, key=lambda pair: path_order(pair[0])):
-        content.update(hashed.encode() + b"  " + stored_bytes(unicodedata.normalize("NFC", path)) + b"\n")
+    for (path, _), hashed in sorted((path_order(path), hashed) for path, hashed in hashes):
+        content.update(hashed.encode() + b"  " + path + b"\n")
     return content.hexdigest()
 
 
 def _statuses(root: Path, paths: Sequence[str]) -> NDArray[np.int64]:
-    """Of each file (N, 4): bytes, modified, inode, and when that last changed; times in nanoseconds."""
-    found = np.empty((len(paths), 4), np.int64)
-    for number, path in enumerate(paths):
+    """Of files (n, 4): bytes, modified, inode, and when that last changed; times in nanoseconds."""
+    found = []
+    for path in paths:
         try:
             # Not Path.stat, nor Path.open below: of a hundred thousand small files, paths as objects take most of the
             # time.
             status = os.stat(f"{root}/{path}")  # noqa: PTH116
         except OSError as error:
             raise InvalidInput(f"{root / path}: cannot be read: {error.strerror}") from error
-        found[number] = status.st_size, status.st_mtime_ns, status.st_ino & INODE, status.st_ctime_ns
-    return found
+        found.append((status.st_size, status.st_mtime_ns, status.st_ino & INODE, status.st_ctime_ns))
+    return np.array(found, np.int64).reshape(-1, 4)
 
 
 def _hashes(root: Path, paths: Sequence[str]) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ systems lack, and no exchange of names. What dies leaves a file that the next on
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -156,8 +157,10 @@ class Word:
     def _is_gone(self) -> bool:
         try:
             return not os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
-        except (FileNotFoundError, NotADirectoryError):
-            return True
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+                return True
+            raise
 
 
 class Claim(Word):

@@ -14,7 +14,7 @@ Job = tuple[Planned, ...]
 def jobs(plan: Plan) -> list[Job]:
     """What is left of a plan, bundled: a pretraining and the probes of it are one job.
 
-    So a probe follows on the worker that trained its network, has it at hand, and never waits. The jobs are in the
+    So a probe follows on the worker that trained its network and has it at hand. The jobs are in the
     order in which workers should take them: first those that make a pretraining, so that none is unstarted when a
     second worker comes to one that is under way; then probes of networks that are there; then the rest of the probes
     of networks that this grid makes; last what others are making.

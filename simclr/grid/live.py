@@ -137,7 +137,7 @@ class Watch:
         elif now.doing is Doing.RUNNING:
             text = f"{now.detail}, by {now.worker}"
         else:
-            text = f"{now.doing.value} {now.detail if now.detail != now.doing.value else ''}"
+            text = _said(now)
         self._console.print(f"{time.strftime('%H:%M:%S')} {now.name}: {text}", markup=False, soft_wrap=True)
 
     def _table(self) -> Table:
@@ -153,7 +153,7 @@ def status_table(cells: list[Status]) -> Table:
     for name in ("cell", "state", "epoch", "loss", "accuracy", "left", "worker"):
         table.add_column(name, overflow="fold", no_wrap=name in ("epoch", "loss", "accuracy"))
     for each in cells:
-        detail = f" {each.detail}" if each.detail and each.detail != each.doing.value else ""
+        detail = _said(each).removeprefix(each.doing.value)
         table.add_row(
             escape(each.name),
             f"[{STYLES[each.doing]}]{each.doing.value}[/]{escape(detail)}",
@@ -164,6 +164,11 @@ def status_table(cells: list[Status]) -> Table:
             escape(each.worker),
         )
     return table
+
+
+def _said(each: Status) -> str:
+    """A cell's state with its detail, which may say the state itself: waiting for whom."""
+    return each.detail if each.detail.startswith(each.doing.value) else f"{each.doing.value} {each.detail}".strip()
 
 
 _ORDER = (Doing.RUNNING, Doing.WAITING, Doing.FAILED, Doing.ORPHANED, Doing.PLANNED, Doing.FINISHED, Doing.SKIPPED)

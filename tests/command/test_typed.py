@@ -254,6 +254,15 @@ def test_the_state_of_every_cell_is_there_for_programs(recorded):
     assert 0 <= told[recorded[1].name]["accuracy"] <= 1
 
 
+@pytest.mark.parametrize("arguments", [["simclr.sweep", "status", "--json"], ["simclr.store", "list"]])
+def test_nobody_need_read_a_list_to_its_end(recorded, arguments):
+    command = [sys.executable, "-m", *arguments]
+    process = subprocess.Popen(command, cwd=recorded[0], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 0
+
+
 def test_the_state_is_watched_until_nothing_runs(recorded):
     command = [sys.executable, "-m", "simclr.sweep", "status", "--watch"]
     with at_work(recorded[0] / "runs" / "results" / "a-cell") as word:

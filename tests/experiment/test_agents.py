@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -545,3 +546,41 @@ def test_two_agents_make_the_ablation_on_real_images(
     check_grid(service, epochs=2)
     check_pretrainings(service, epochs=2)
     assert len(here.manifests()) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.HANG])
+def test_a_server_that_fails_keeps_nobody_who_reads_the_output_to_its_end(
+    service: Service, machine: Callable[[str], Machine], fault: Fault
+) -> None:
+    here = machine("here")
+    begun = time.monotonic()
+    assert here.run("run.py", *SMALL, "tracking.mode=disabled").returncode == 0
+    without = time.monotonic() - begun
+    service.fault_after = (6, fault)
+    begun = time.monotonic()
+    done = here.run("run.py", *SMALL, "rerun=true", "pretrain.epochs=3")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("result ")
+    assert time.monotonic() - begun < without + 60
+    time.sleep(1)
+    assert not [pid for pid in clients() if str(here.root.parent) in environment_of(pid)]
+
+
+def clients() -> list[int]:
+    """Processes of the W&B client on this machine that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            _, _, rest = path.read_text(errors="replace").partition(" (")
+            name, _, fields = rest.rpartition(") ")
+            if name.startswith(("wandb", "gpu_stats")) and not fields.startswith("Z"):
+                found.append(int(path.parent.name))
+    return found
+
+
+def environment_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/environ").read_text(errors="replace")
+    except OSError:
+        return ""

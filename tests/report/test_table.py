@@ -45,6 +45,16 @@ def test_csv_is_tidy_with_a_row_per_cell(written):
     assert {row["reason"] for row in rows if row["status"] == "failed"} == {"<b>out</b> of memory"}
 
 
+def test_a_text_in_a_csv_is_no_formula_to_a_spreadsheet(tmp_path, without_pictures):
+    root = build(tmp_path, grid({("two_relu", "encoder"): 0.5}, seeds=(0,), probe__layer="=1+1"))
+    (root / "results" / "=cmd()").mkdir()
+    written = write(root)
+    rows = list(csv.DictReader(lines(written, "cells.csv")))
+    assert {row["cell"][:1] for row in rows} == {"i", "'"}
+    texts = [text for row in rows for text in row.values() if text and text[0] in "=+-@"]
+    assert all(float(text) < 0 for text in texts)  # such as the uniformity
+
+
 def test_a_narrow_terminal_leaves_columns_out_and_says_so(written):
     wide, narrow = io.StringIO(), io.StringIO()
     Console(file=wide, width=140).print(terminal(written.table, 140))
