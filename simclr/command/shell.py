@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import yaml
 from hydra.core.config_store import ConfigStore
@@ -32,6 +32,9 @@ from simclr.config.validation import resolve
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
 from simclr.foundation.interruption import TERMINATED, exit_when_asked
 from simclr.tracking import agent
+
+if TYPE_CHECKING:
+    from simclr.data import Catalogue
 
 FINISHED, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
 
@@ -105,7 +108,7 @@ def run_cell(config: DictConfig) -> None:
         run_job(Path(config.grid))
         return
     try:
-        record = experiment.run(config)
+        record = experiment.run(config, listed=CheckBeforeStart.listed)
     except (InvalidInput, RunFailed) as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
@@ -129,12 +132,15 @@ def _show(what: Callable[[], None]) -> None:
 class CheckBeforeStart(Callback):  # type: ignore[misc]
     """Hydra's callback that refuses a cell that cannot run before Hydra has written anything for it."""
 
+    listed: ClassVar[tuple[Catalogue, Catalogue] | None] = None
+    """The images as they were then: a million files are not listed again for the run. Hydra makes the object."""
+
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Validate the composed configuration; what is wrong with it ends the process with code 2."""
         try:
             typed = resolve(without_hydra(config))
             try:
-                experiment.check(typed)
+                CheckBeforeStart.listed = experiment.check(typed)
             except ImpossibleCell:
                 if typed.on_invalid == "error":
                     raise

@@ -47,6 +47,7 @@ def run(
     meanwhile: Callable[[], bool] | None = None,
     watch: Callable[[Sequence[dict[str, float]]], None] | None = None,
     others: Others = nothing_else,
+    listed: tuple[data.Catalogue, data.Catalogue] | None = None,
 ) -> dict[str, Any]:
     """Run one cell and record it below ``config.root``.
 
@@ -56,6 +57,7 @@ def run(
             returns True, or returns False where there is nothing.
         watch: shown the pretraining's history so far at the end of each of its epochs; may raise ``StoppedEarly``.
         others: the cells of the grid that it is part of: layers that they ask for come out of the same pass.
+        listed: what :func:`.checks.check` returned, where it was asked just now.
 
     Returns:
         The record, as in ``result.json``, with the path of that file as ``path``. Of several processes that share a
@@ -72,7 +74,7 @@ def run(
     session.watchers += [watch] if watch else []
     started = now()
     try:
-        found, found_asked = check(config)
+        found, found_asked = listed or check(config)
     except ImpossibleCell as reason:
         if config.on_invalid == "error":
             raise

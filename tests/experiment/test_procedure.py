@@ -255,3 +255,12 @@ def test_what_cannot_work_is_known_before_anything_starts(composed, tmp_path, ov
     root = () if override.startswith("root") else (f"root={tmp_path}",)
     with pytest.raises(InvalidInput, match=says):
         experiment.check(composed(override, *root))
+
+
+def test_images_that_were_listed_just_now_are_not_listed_again(composed, cell, monkeypatch):
+    from simclr.data import images
+
+    config = composed(*QUICK, "probe.layer=-2", f"root={cell[1]}")
+    listed = experiment.check(config)
+    monkeypatch.setattr(images, "catalogue", lambda *_: pytest.fail("listed again"))
+    assert experiment.run(config, listed=listed)["status"] == "finished"
