@@ -11,6 +11,7 @@ from simclr.foundation.files import MANIFEST, SET_ASIDE, Damaged
 from simclr.store.features import cleared, find, publish, writing
 from simclr.store.pretraining import Pretraining
 from tests.mounts import small_disk
+from tests.store.damage import damage
 
 LAYERS = {"encoder": 5, "projection": 3}
 FILES = ["train.npy", "test.npy", "views.npy"]
@@ -65,16 +66,6 @@ def test_what_is_not_sealed_is_not_there(folders):
     (folders["encoder"] / MANIFEST).unlink()
     assert find(folders["encoder"]) is None
     assert find(folders["projection"]) is not None
-
-
-def damage(path: Path, kind: str) -> None:
-    content = path.read_bytes()
-    if kind == "removed":
-        path.unlink()
-    elif kind == "truncated":
-        path.write_bytes(content[: len(content) // 2])
-    else:
-        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
 @pytest.mark.parametrize("name", FILES)

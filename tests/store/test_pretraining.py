@@ -19,6 +19,7 @@ from simclr.model.network import build_network, variables_by_name
 from simclr.store.pretraining import PUBLISHING, load_arrays, save_arrays
 from simclr.training.checkpoint import Checkpoint
 from tests.mounts import small_disk
+from tests.store.damage import damage
 from tests.training.test_pretrain import TINY
 
 KEY = "0123456789abcdef"
@@ -153,17 +154,6 @@ def test_a_manifest_that_does_not_vouch_for_every_file_is_damage(root, network):
     seal(store_folder, [store.WEIGHTS], {"key": KEY})
     with pytest.raises(Damaged, match="does not name every file"):
         store.find(root, KEY)
-
-
-def damage(path: Path, kind: str) -> None:
-    content = path.read_bytes()
-    if kind == "removed":
-        path.unlink()
-    elif kind == "truncated":
-        path.write_bytes(content[: len(content) // 2])
-    else:
-        middle = len(content) // 2
-        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
 
 
 def test_those_that_were_set_aside_are_not_among_them(root):

@@ -23,6 +23,7 @@ from simclr.foundation.work import holder
 from simclr.training.runtime import start_tensorflow
 from tests.mounts import SmallDisk, private_mounts, small_disk
 from tests.store.commands import TINY, Command, checkpoints, kept, leftovers, numbers
+from tests.store.damage import damage
 
 
 class Reference:
@@ -344,17 +345,11 @@ def is_quick(file: str, kind: str) -> bool:
     )
 
 
-def damage(root: Path, file: str, kind: str) -> Path:
+def damaged(root: Path, file: str, kind: str) -> Path:
     """Damage the one file that the pattern means, a fact where it is a manifest; the file."""
     path = min(root.glob(file))
-    content = path.read_bytes()
-    if kind == "removed":
-        path.unlink()
-    elif kind == "truncated":
-        path.write_bytes(content[: len(content) // 2])
-    else:
-        position = content.find(b'"schema": ') + len(b'"schema": ') if path.name == MANIFEST else len(content) // 2
-        path.write_bytes(content[:position] + bytes([content[position] ^ 2]) + content[position + 1 :])
+    fact = b'"schema": '
+    damage(path, kind, path.read_bytes().find(fact) + len(fact) if path.name == MANIFEST else None)
     return path
 
 
@@ -366,7 +361,7 @@ def test_a_damaged_file_is_set_aside_and_made_again_with_the_same_numbers(
     reference, in_process, tmp_path, caplog, file, kind
 ):
     root = reference.copy(tmp_path / "runs")
-    path = damage(root, file, kind)
+    path = damaged(root, file, kind)
     left = path.read_bytes() if path.exists() else None
     caplog.set_level(logging.INFO)
     record = in_process(root)
@@ -395,7 +390,7 @@ def test_a_damaged_file_is_set_aside_and_made_again_with_the_same_numbers(
 )
 def test_the_command_says_in_a_line_what_it_has_set_aside(reference, tmp_path, file):
     root = reference.copy(tmp_path / "runs")
-    damage(root, file, "truncated")
+    damaged(root, file, "truncated")
     command = Command(root, work=tmp_path)
     assert reference.is_matched_by(root, command.record())
     (line,) = [line for line in command.errors.splitlines() if "set aside as" in line]
