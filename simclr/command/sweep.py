@@ -17,6 +17,7 @@ from simclr.command.outcome import exit_code
 from simclr.foundation.errors import InvalidInput, one_line
 
 if TYPE_CHECKING:
+    from simclr.config.compose import Composer
     from simclr.records.status import Status
 
 RUN = Path(__file__).parents[2] / "run.py"
@@ -99,21 +100,23 @@ def _status(arguments: list[str]) -> int:
         print(json.dumps([{**asdict(each), "doing": each.doing.value} for each in look()], indent=1))
         return 0
     if options.watch:
+        from simclr.config.compose import Composer
+
+        composer = Composer()  # one for all looks: it remembers what it composed
         with contextlib.suppress(KeyboardInterrupt):
-            watch_status(look, lambda workers: _seconds_left(root, workers))
+            watch_status(look, lambda workers: _seconds_left(root, workers, composer))
     print_status(root, look())
     return 0
 
 
-def _seconds_left(root: str, workers: int) -> float | None:
+def _seconds_left(root: str, workers: int, composer: Composer) -> float | None:
     """What the grids that are not over will still take, by what was measured; None where nothing like it was."""
-    from simclr.config.compose import Composer
     from simclr.grid.prepare import expected, prepare
     from simclr.records.status import queued_overrides
     from simclr.sweep.space import text_of
 
     points = [(*overrides, f"root={text_of(root)}") for overrides in queued_overrides(root)]
     try:
-        return expected(prepare(points, Composer(), root), max(1, workers)).seconds if points else None
+        return expected(prepare(points, composer, root), max(1, workers)).seconds if points else None
     except InvalidInput:  # what was typed then is not valid any more
         return None
