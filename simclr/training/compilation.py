@@ -19,6 +19,10 @@ SAME_BITS = "--xla_gpu_deterministic_ops=true"
 KERNELS, STEPS = "--xla_gpu_per_fusion_autotune_cache_dir", "--tf_xla_persistent_cache_directory"
 """Where measured choices of kernels, and compiled steps, are kept: flags of XLA and of TensorFlow."""
 
+TOGETHER = "--xla_gpu_force_compilation_parallelism"
+THREADS = 16
+"""Kernels are compiled side by side, by so many threads on every machine; TensorFlow gives XLA one otherwise."""
+
 CHOSEN_BY_USER = ("--xla_gpu_deterministic_ops", "--xla_gpu_exclude_nondeterministic_ops")
 
 
@@ -36,6 +40,7 @@ def environment(present: Mapping[str, str], cache: Path | None) -> dict[str, str
     flags = given.split()
     if not any(name in given for name in CHOSEN_BY_USER):
         flags.append(SAME_BITS)
+    flags += _unless_given(given, TOGETHER, THREADS)
     of_tensorflow = present.get("TF_XLA_FLAGS", "").split()
     if cache is not None:
         flags += _unless_given(given, KERNELS, cache / "kernels")
@@ -43,7 +48,7 @@ def environment(present: Mapping[str, str], cache: Path | None) -> dict[str, str
     return {"XLA_FLAGS": " ".join(flags), "TF_XLA_FLAGS": " ".join(of_tensorflow)}
 
 
-def _unless_given(flags: str, name: str, value: Path) -> list[str]:
+def _unless_given(flags: str, name: str, value: Path | int) -> list[str]:
     return [] if name in flags else [f"{name}={value}"]
 
 
@@ -58,9 +63,8 @@ def cache_folder(present: Mapping[str, str], capabilities: Sequence[float] = ())
         capabilities: the compute capability of each GPU.
     """
     base = Path(present.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    settings = sorted(
-        flag for flag in present.get("XLA_FLAGS", "").split() if flag != SAME_BITS and not flag.startswith(KERNELS)
-    )
+    ours = (SAME_BITS, KERNELS, TOGETHER)
+    settings = sorted(flag for flag in present.get("XLA_FLAGS", "").split() if not flag.startswith(ours))
     digest = hashlib.sha256(repr((settings, sorted(set(capabilities)))).encode()).hexdigest()[:8]
     folder = base / "simclr" / f"xla-{version('tensorflow')}-{digest}"
     try:

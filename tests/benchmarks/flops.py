@@ -1,11 +1,16 @@
-"""Floating-point operations of a training step, as arithmetic, and what cards can do of them a second."""
+"""Floating-point operations of a training step, as arithmetic, and what cards can do of them a second.
+
+``python -m tests.benchmarks.flops [overrides]`` prints those of one image.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from simclr.config import Config
 from simclr.model.network import build_network
+from tests.benchmarks.recipe import compose_config
 
 PEAK_TERAFLOPS = {7.0: 125.0, 7.5: 65.0, 8.0: 312.0, 8.6: 71.0, 8.9: 121.0, 9.0: 989.0}
 """Dense peak of the usual card of a compute capability in its fastest 16-bit mode: V100, T4, A100, A10, L4, H100."""
@@ -53,3 +58,7 @@ def _walk(model: Any, inputs: Any, visit: Any) -> Any:
         return called
 
     return model._run_through_graph(inputs, operation_fn=lambda operation, **_: call(operation))
+
+
+if __name__ == "__main__":
+    print(step_flops(compose_config(*sys.argv[1:])))

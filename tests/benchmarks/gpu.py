@@ -5,6 +5,7 @@ At most eight minutes on an H100. PyTorch is taken from the interpreter that ``T
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import statistics
@@ -15,20 +16,19 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from simclr.foundation.machine import gpu_capabilities
 from tests.benchmarks.alone import RUN
+from tests.benchmarks.flops import PEAK_TERAFLOPS
 from tests.benchmarks.programs import torch_interpreter
 from tests.benchmarks.turns import Programs
 
 ROUNDS = 3
 OURS = [sys.executable, "-m", "tests.benchmarks.gpu_program"]
 TORCH = str(Path(__file__).with_name("torch_resnet50.py"))
-SHARED = "imagenet5:64:128:made"
-SMALL = ("digits:16:128:made", "imagenet5:32:128:made", "imagenet5:48:128:made", SHARED)
-PROFILES = ("resnet50:224:64:profile", "digits:16:128:profile", "imagenet5:64:128:profile")
-DETERMINISM = {
-    "no determinism": "--xla_gpu_deterministic_ops=false",
-    "kernels chosen by time": "--xla_gpu_exclude_nondeterministic_ops=true",
-}
+RESNET, DOCUMENTS, SHARED = "resnet50:224:64", "documents:224:64:made:float32", "imagenet5:64:128"
+SMALL = ("digits:16:128", "imagenet5:32:128", "imagenet5:48:128", SHARED)
+NO_DETERMINISM = "--xla_gpu_deterministic_ops=false"
+CHOSEN_BY_TIME = "--xla_gpu_exclude_nondeterministic_ops=true"
 """What to compare with: XLA as it comes, and its other flag for the same bits."""
 
 
@@ -39,10 +39,12 @@ def measure() -> Iterator[tuple[str, str]]:
         yield "GPU", "not measured: nvidia-smi shows none"
         return
     yield "card", card
-    yield from _speeds()
-    yield from _shared_card()
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _speeds(Path(folder))
+        yield from _arithmetic()
+        yield from _shared_card()
+        yield from _profiles(Path(folder))
     yield from _commands()
-    yield from _flags()
 
 
 def _card() -> str | None:
@@ -58,31 +60,59 @@ def _card() -> str | None:
     return listed.stdout.splitlines()[0]
 
 
-def _speeds() -> Iterator[tuple[str, str]]:
+def _speeds(profiles: Path) -> Iterator[tuple[str, str]]:
     """Images a second of every program, measured in turns; those of PyTorch on the same card beside ours.
 
     Programs are compiled side by side; what holds much of the card's memory is ended before the next is begun.
     """
-    ours = {batch: [f"resnet50:224:{batch}:{views}" for views in ("given", "made")] for batch in (64, 256)}
-    torch = {batch: [f"{kind}:{batch}" for kind in ("eager", "compiled")] for batch in (64, 256)}
+
+    def ours(*programs: str, flag: str = "") -> _Group:
+        flags = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+        return _Group([*OURS, *programs], {"XLA_FLAGS": flags or None, "PROFILES": None if flag else str(profiles)})
+
     yield from _measured(
         [
-            ("this project", _Group([*OURS, *ours[64], *PROFILES[:1]])),
-            ("this project", _Group([*OURS, "documents:224:64:made:float32"])),
-            ("this project", _Group([*OURS, *SMALL, *PROFILES[1:]])),
-            *_torch(torch[64]),
+            ("this project", ours(f"{RESNET}:given")),
+            ("this project", ours(f"{RESNET}:made", f"{RESNET}:profile")),
+            ("this project", ours(DOCUMENTS)),
+            ("this project", ours(*(f"{name}:{does}" for name in SMALL for does in ("made", "profile")))),
+            ("no determinism", ours(f"{SHARED}:made", flag=NO_DETERMINISM)),
+            ("kernels chosen by time", ours(f"{SHARED}:made", flag=CHOSEN_BY_TIME)),
+            *_torch(["eager:64", "compiled:64"]),
         ]
     )
-    yield from _measured([("this project", _Group([*OURS, program])) for program in ours[256]])
-    yield from _measured(_torch(torch[256]))
-
-
-def _flags() -> Iterator[tuple[str, str]]:
-    """What XLA's flags cost, on a small network: one of them makes a step so slow that a large one would not end."""
-    given = os.environ.get("XLA_FLAGS", "")
+    yield from _measured([("this project", ours("resnet50:224:256:given", "resnet50:224:256:made"))])
     yield from _measured(
-        [(name, _Group([*OURS, SHARED], {"XLA_FLAGS": f"{given} {flag}"})) for name, flag in DETERMINISM.items()], 1
+        [
+            ("no determinism", ours(f"{RESNET}:made", flag=NO_DETERMINISM)),
+            *_torch(["eager:256", "compiled:256"]),
+        ]
     )
+
+
+def _arithmetic() -> Iterator[tuple[str, str]]:
+    """What a ResNet-50's step costs of what the card can do."""
+    counted = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.flops", "experiment=documents"],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    peak = PEAK_TERAFLOPS.get(min(gpu_capabilities()))
+    yield f"{RESNET}, GFLOP an image", f"{float(counted.stdout) * 1e-9:.1f}"
+    if peak:
+        yield "images/s at the card's dense 16-bit peak", f"{peak * 1e12 / float(counted.stdout):,.0f}"
+
+
+def _profiles(folder: Path) -> Iterator[tuple[str, str]]:
+    """Where an execution's time goes on the card."""
+    for file in sorted(folder.glob("*.json")):
+        profile = json.loads(file.read_text())
+        shares = {kind: f"{share:.0%} {kind}" for kind, share in profile["kinds"].items()}
+        yield f"time on the card, {file.stem}", ", ".join(shares.values())
+        for kernel, share in list(profile["kernels"].items())[:8]:
+            yield f"time on the card, {file.stem}, {kernel[:80]}", f"{share:.1%}"
 
 
 class _Group(Programs):
@@ -123,24 +153,27 @@ def _measured(groups: list[tuple[str, _Group]], rounds: int = ROUNDS) -> Iterato
 
 def _shared_card() -> Iterator[tuple[str, str]]:
     """Four processes that train at once, against one after another."""
-    processes = [Programs([*OURS, SHARED]) for _ in range(4)]
+    program = f"{SHARED}:made"
+    processes = [Programs([*OURS, program]) for _ in range(4)]
     for each in processes:
         each.wait()
-    alone = statistics.median(processes[0].step(SHARED) for _ in range(ROUNDS))
+    alone = statistics.median(processes[0].step(program) for _ in range(ROUNDS))
     together = []
     for _ in range(ROUNDS):
         for each in processes:
-            each.begin(SHARED)
+            each.begin(program)
         together.append(max(each.end() for each in processes))
     for each in processes:
         each.stop()
-    yield f"four at once of {SHARED} against one after another", f"{4 * alone / statistics.median(together):.2f} times"
+    yield f"four at once of {program} against one after another", f"{4 * alone / statistics.median(together):.2f} times"
 
 
 def _commands() -> Iterator[tuple[str, str]]:
     """Whole commands: the README's first one, and a second pretraining of the documents' network to its first step."""
     with tempfile.TemporaryDirectory() as root:
         told = (f"root={root}", "tracking.mode=disabled", "hydra.verbose=simclr.training.resume")
+        # Nothing is compiled yet, whatever was measured before.
+        anew = {**os.environ, "XDG_CACHE_HOME": str(Path(root, "cache"))}
         for name, overrides in (
             ("README's first command", ("head=two_relu", "probe.layer=-4")),
             ("documents, one epoch", ("experiment=documents", "pretrain.epochs=1", "pretrain.monitor_epochs=0")),
@@ -148,14 +181,14 @@ def _commands() -> Iterator[tuple[str, str]]:
             for number in range(2):
                 begun = time.time()
                 done = subprocess.run(
-                    [*RUN, *overrides, *told, f"seed={number}"], capture_output=True, text=True, check=False
+                    [*RUN, *overrides, *told, f"seed={number}"], capture_output=True, text=True, check=False, env=anew
                 )
                 took = time.time() - begun
                 first = re.search(r"first step at (\d+\.\d+)", done.stderr)
                 if done.returncode or not first:
                     yield f"{name}, run {number + 1}", f"exit {done.returncode}: {done.stderr[-300:]}"
                     continue
-                told_parts = re.search(r"\d+ epochs at .*in all", done.stdout)
+                told_parts = re.search(r"\d+ epochs at .*in all", done.stdout + done.stderr)
                 yield (
                     f"{name}, run {number + 1}",
                     f"first step after {float(first[1]) - begun:.1f} s, {took:.1f} s in all; "

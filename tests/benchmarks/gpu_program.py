@@ -1,25 +1,32 @@
 """This project's training step on a GPU, for :mod:`tests.benchmarks.gpu`: ``NETWORK:SIZE:BATCH:VIEWS[:PRECISION] ...``.
 
 ``NETWORK`` is ``resnet50``, ``documents`` (the same in their protocol), ``imagenet5`` or ``digits``; ``VIEWS`` is
-``given`` or ``made``, or ``profile``, which prints to standard error where one execution's time goes.
+``given`` or ``made``, or ``profile``, which does the same as ``made`` and writes where an execution's time goes on the
+card to a JSON file of the program's name in the folder ``PROFILES``.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 from simclr.foundation import machine
 from simclr.training.runtime import start_tensorflow
 from tests.benchmarks.recipe import compose_config, made_up_images
 from tests.benchmarks.turns import Step, serve
 
-AT_ONCE, EXECUTIONS = 10, 3
-"""Steps between two looks of the host, and how many such stretches are timed together."""
+AT_ONCE, SECONDS = 10, 1.0
+"""Steps between two looks of the host, and about how long a program is timed."""
+
+Execution = Callable[[], float]
+"""Does :data:`AT_ONCE` steps and says the seconds of all."""
 
 EXPERIMENTS = {
     "documents": ("experiment=documents",),
@@ -30,14 +37,29 @@ EXPERIMENTS = {
 
 KINDS = {
     "convolutions and matrix products": ("conv", "cudnn", "gemm", "cutlass", "xmma", "sm80", "sm90", "nvjet", "dot"),
-    "reductions (norms, means)": ("reduce",),
-    "copies and transpositions": ("copy", "transpose", "memcpy", "memset"),
     "pooling": ("pool", "select_and_scatter", "reduce_window"),
+    "reductions (norms, means)": ("reduc", "norm"),
+    "copies and transpositions": ("copy", "transpose", "memcpy", "memset"),
 }
+"""Kernels by parts of their names, the first that fits; others are fusions of what goes element by element."""
 
 
 def prepared(spec: str) -> tuple[float, Step]:
     """A step that is traced, compiled and warm: seconds to there, and what times it."""
+    compiled, execution = _execution(spec.replace(":profile", ":made"))
+
+    def steps() -> float:
+        if ":profile" in spec and (folder := os.environ.get("PROFILES")):
+            Path(folder, f"{spec.replace(':', '-')}.json").write_text(json.dumps(_profile(execution), indent=1))
+        times = [execution()]
+        times += [execution() for _ in range(int(SECONDS / times[0]))]
+        return sum(times) / (len(times) * AT_ONCE)
+
+    return compiled, steps
+
+
+@cache
+def _execution(spec: str) -> tuple[float, Execution]:
     import numpy as np
     import tensorflow as tf
 
@@ -76,16 +98,11 @@ def prepared(spec: str) -> tuple[float, Step]:
     compiled = time.perf_counter() - begun
     execution()
 
-    def steps() -> float:
-        if views == "profile":
-            _profile(spec, execution)
-        return sum(execution() for _ in range(EXECUTIONS)) / (EXECUTIONS * AT_ONCE)
-
-    return compiled, steps
+    return compiled, execution
 
 
-def _profile(spec: str, execution: Any) -> None:
-    """Print where an execution's time goes on the card, by the kinds of its kernels."""
+def _profile(execution: Execution) -> dict[str, dict[str, float]]:
+    """Shares of an execution's time that the card spends on each kind of kernel, and on those that take the longest."""
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
@@ -94,25 +111,14 @@ def _profile(spec: str, execution: Any) -> None:
             seconds = execution()
         recorded = [xplane_pb2.XSpace.FromString(path.read_bytes()) for path in Path(folder).rglob("*.xplane.pb")]
     spent: Counter[str] = Counter()
-    longest: Counter[str] = Counter()
-    for space in recorded:
-        for plane in space.planes:
-            if not plane.name.startswith("/device:GPU"):
-                continue
-            for line in plane.lines:
-                if not line.name.startswith("Stream"):
-                    continue
-                for event in line.events:
-                    name = plane.event_metadata[event.metadata_id].name
-                    kind = next((kind for kind, parts in KINDS.items() if _is(name.lower(), parts)), "other fusions")
-                    spent[kind] += event.duration_ps
-                    longest[name] += event.duration_ps
-    busy = sum(spent.values()) * 1e-12
-    print(f"profile {spec} busy {busy / seconds:.3f}", file=sys.stderr)
-    for kind, picoseconds in spent.most_common():
-        print(f"profile {spec} {kind}: {picoseconds * 1e-12 / seconds:.3f}", file=sys.stderr)
-    for name, picoseconds in longest.most_common(25):
-        print(f"profile {spec} kernel {name[:90]}: {picoseconds * 1e-12 / seconds:.4f}", file=sys.stderr)
+    kernels: Counter[str] = Counter()
+    for plane in (plane for space in recorded for plane in space.planes if plane.name.startswith("/device:GPU")):
+        for event in (event for line in plane.lines if line.name.startswith("Stream") for event in line.events):
+            name, share = plane.event_metadata[event.metadata_id].name, event.duration_ps * 1e-12 / seconds
+            spent[next((kind for kind, parts in KINDS.items() if _is(name.lower(), parts)), "other fusions")] += share
+            kernels[name] += share
+    spent["nothing: waiting for the host"] = 1 - sum(spent.values())
+    return {"kinds": dict(spent.most_common()), "kernels": dict(kernels.most_common(30))}
 
 
 def _is(name: str, parts: tuple[str, ...]) -> bool:

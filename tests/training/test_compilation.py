@@ -9,19 +9,30 @@ from pathlib import Path
 
 import pytest
 
-from simclr.training.compilation import KERNELS, SAME_BITS, STEPS, cache_folder, compiles, environment
+from simclr.training.compilation import (
+    KERNELS,
+    SAME_BITS,
+    STEPS,
+    THREADS,
+    TOGETHER,
+    cache_folder,
+    compiles,
+    environment,
+)
+
+SIDE_BY_SIDE = f"{TOGETHER}={THREADS}"
 
 
-def test_steps_are_compiled_to_the_same_bits_and_kept():
+def test_steps_are_compiled_to_the_same_bits_side_by_side_and_kept():
     found = environment({}, Path("/cache"))
-    assert found["XLA_FLAGS"].split() == [SAME_BITS, f"{KERNELS}=/cache/kernels"]
+    assert found["XLA_FLAGS"].split() == [SAME_BITS, SIDE_BY_SIDE, f"{KERNELS}=/cache/kernels"]
     assert found["TF_XLA_FLAGS"].split() == [f"{STEPS}=/cache/steps"]
 
 
 def test_what_a_user_has_set_stays_and_wins():
     given = {"XLA_FLAGS": f"--xla_gpu_cuda_data_dir=/cuda {KERNELS}=/mine", "TF_XLA_FLAGS": f"{STEPS}=/mine"}
     found = environment(given, Path("/cache"))
-    assert found["XLA_FLAGS"] == f"{given['XLA_FLAGS']} {SAME_BITS}"
+    assert found["XLA_FLAGS"] == f"{given['XLA_FLAGS']} {SAME_BITS} {SIDE_BY_SIDE}"
     assert found["TF_XLA_FLAGS"] == given["TF_XLA_FLAGS"]
 
 
@@ -36,7 +47,12 @@ def test_setting_it_twice_changes_nothing():
 
 
 def test_without_a_cache_nothing_is_kept():
-    assert environment({}, None) == {"XLA_FLAGS": SAME_BITS, "TF_XLA_FLAGS": ""}
+    assert environment({}, None) == {"XLA_FLAGS": f"{SAME_BITS} {SIDE_BY_SIDE}", "TF_XLA_FLAGS": ""}
+
+
+def test_a_user_may_compile_with_another_number_of_threads():
+    found = environment({"XLA_FLAGS": f"{TOGETHER}=2"}, None)["XLA_FLAGS"].split()
+    assert found == [f"{TOGETHER}=2", SAME_BITS]
 
 
 def test_the_cache_lies_below_the_users_and_belongs_to_a_version(tmp_path):

@@ -15,11 +15,9 @@ import pytest
 import tensorflow as tf
 
 from simclr.data import ImageSplit
-from simclr.foundation.machine import gpu_capabilities, resolve_precision
-from simclr.training.callbacks import EpochFacts
+from simclr.foundation.machine import gpu_capabilities
 from simclr.training.pretrain import Pretrained, pretrain
 from simclr.training.runtime import start_tensorflow
-from tests.benchmarks.flops import PEAK_TERAFLOPS, step_flops
 from tests.benchmarks.recipe import compose_config, made_up_images, recipe
 from tests.conftest import REPOSITORY
 
@@ -135,19 +133,3 @@ def test_a_killed_run_goes_on_to_the_same_bits(uninterrupted: tuple[Path, str], 
     assert process.returncode == 0, said
     assert "going on from epoch" in said
     assert weights(tmp_path / "runs") == weights(uninterrupted[0])
-
-
-def test_a_step_uses_a_good_share_of_the_cards_peak(capsys: pytest.CaptureFixture[str]) -> None:
-    """ResNet-50 at 224 pixels, the setting that cards are compared at; the share is printed: 10 % on an H100, alone."""
-    config = recipe(
-        *("encoder=resnet50", "data.image_size=224", "pretrain.sizes=[[224,1.0]]", "pretrain.batch_size=64"),
-        *("pretrain.epochs=6", "pretrain.precision=auto"),
-    )
-    precision = resolve_precision("auto")
-    done = pretrain(config.recipe, made_up_images(640, 224), precision, [EpochFacts(64)])
-    speed = float(np.nanmedian([row["images_per_second"] for row in done.history]))
-    capability = min(gpu_capabilities())
-    share = speed * step_flops(config) / (PEAK_TERAFLOPS[capability] * 1e12) if capability in PEAK_TERAFLOPS else np.nan
-    with capsys.disabled():
-        print(f"\n{speed:,.0f} images/s in {precision}, {share:.0%} of the card's peak, {time.strftime('%Y-%m-%d')}")
-    assert np.isnan(share) or share > 0.07
