@@ -20,7 +20,8 @@ class SimclrSweeper(BasicSweeper):  # type: ignore[misc]
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the grid that the arguments span, or the sweep file with the arguments as its overrides."""
-        from simclr.grid.launching import Launcher, sweep_file, sweep_points
+        from simclr.grid.launcher import Launcher
+        from simclr.grid.launching import sweep_file, sweep_points
 
         launcher = Launcher(self.launcher, self.config, self.hydra_context.config_loader)
         arguments = [*self._parse_config(), *arguments]

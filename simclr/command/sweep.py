@@ -106,6 +106,10 @@ def _status(arguments: list[str]) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             watch_status(look, lambda workers: _seconds_left(root, workers, composer))
     print_status(root, look())
+    from simclr.report import verdict
+
+    for lines in verdict.read(root):
+        print(*lines, sep="\n  ")
     return 0
 
 

@@ -10,6 +10,7 @@ per group.
 from simclr.config.augment import AugmentConfig
 from simclr.config.schema import (
     LABELLED_TRAINING,
+    OF_ITS_QUESTION,
     Config,
     DataConfig,
     EncoderConfig,
@@ -25,6 +26,7 @@ from simclr.config.setting import Decides, Range, decisive, options, settings
 
 __all__ = [
     "LABELLED_TRAINING",
+    "OF_ITS_QUESTION",
     "AugmentConfig",
     "Config",
     "DataConfig",

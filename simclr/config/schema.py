@@ -299,6 +299,10 @@ class StoreConfig:
     """Features of all layers are kept up to so much, trained and untrained; of more, those of the layers asked for."""
 
 
+OF_ITS_QUESTION = ("seeds", "max_seeds", "answer", "by", "smallest")
+"""The settings that say what is asked of a grid, and for how long: they are the same for all of its cells."""
+
+
 @dataclass
 class Config:
     """A cell: one pretraining seen through one probe."""
@@ -323,6 +327,16 @@ class Config:
     """Measure cells again that have a result."""
     fail_fast: bool = setting(False, NOTHING)
     """A grid starts no further cell after one that failed."""
+    seeds: str | None = setting(None, NOTHING, OneOf(("auto",)))
+    """Of a grid: `auto`, a seed after another for the cells that still matter, until its question is answered."""
+    max_seeds: int = setting(10, NOTHING, Range(2, 1000))
+    """With `seeds=auto`, so many at most."""
+    answer: str = setting("best", NOTHING, OneOf(("best", "order", "beats_pixels")))
+    """The question: which cell is the best; the order of a factor's levels; which cells beat the baselines."""
+    by: str | None = setting(None, NOTHING)
+    """The factor of `answer=order`, as it is typed: `head`."""
+    smallest: float = setting(0.01, NOTHING, Range(0, 1))
+    """A difference in accuracy below it counts as none."""
     grid: str | None = setting(None, NOTHING)
     """Set by a grid for its jobs, never by hand."""
     root: str = setting("runs", NOTHING)

@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from simclr.config import home, registration  # noqa: F401 - registers the schema
 from simclr.config.augment import AugmentConfig
-from simclr.config.schema import Config, EncoderConfig
+from simclr.config.schema import OF_ITS_QUESTION, Config, EncoderConfig
 from simclr.config.setting import OneOf, Range, settings
 from simclr.foundation.errors import InvalidInput, one_line, suggestion
 
@@ -82,7 +82,21 @@ def validate_one(key: str, declared: dataclasses.Field[Any], value: Any) -> None
             raise InvalidInput(f"{key}={_shown(value)}: valid is {valid}.{near}")
 
 
+def validate_question(config: Config) -> None:
+    """What a grid is asked, which its cells know nothing of.
+
+    Raises:
+        InvalidInput: a value is out of its range, or given though nothing is asked.
+    """
+    for key, declared, value in settings(config):
+        if key in OF_ITS_QUESTION:
+            validate_one(key, declared, value)
+            if config.seeds is None and value != declared.default:
+                raise InvalidInput(f"{key}={_shown(value)}: valid with seeds=auto alone")
+
+
 def _validate_together(config: Config) -> None:
+    validate_question(config)
     data, encoder, head, augment, pretrain = config.data, config.encoder, config.head, config.augment, config.pretrain
     if data.name == "folder" and not data.root:
         raise InvalidInput("data.root is missing: data=folder needs data.root=DIR, a folder with train/ and test/")

@@ -31,9 +31,14 @@ def check(config: Config) -> tuple[data.Catalogue, data.Catalogue]:
 
     Raises:
         ImpossibleCell: the head has no such layer, or the label fraction leaves a class without an example.
-        InvalidInput: data missing or too few for a batch, a batch that the devices cannot share, or ``root`` not
-            writable.
+        InvalidInput: ``seeds``, which a grid alone has; data missing or too few for a batch, a batch that the devices
+            cannot share, or ``root`` not writable.
     """
+    if config.seeds is not None:
+        raise InvalidInput(
+            f"seeds={config.seeds}: of a grid, whose cells get seed after seed: python run.py -m ..., or python -m "
+            "simclr.sweep FILE; a single run has seed=N, and of a W&B server's sweep the server says what runs"
+        )
     catalogue = data.catalogue(config.data, cache_folder(config))
     count = len(catalogue.train) + len(catalogue.unlabeled)
     if config.pretrain.batch_size > count:

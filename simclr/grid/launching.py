@@ -4,97 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobStatus
-from hydra.types import RunMode
-from omegaconf import DictConfig
 from rich.console import Console
 
-from simclr.config.compose import Composer, without_hydra
-from simclr.config.validation import typed
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
 from simclr.grid.job import STOPPED_EARLY, TrialOf
+from simclr.grid.launcher import Launcher
 from simclr.grid.prepare import Grid, expected, prepare
 from simclr.grid.run import run
 from simclr.grid.table import print_plan
 from simclr.records import result
 
 log = logging.getLogger(__name__)
-
-
-class Launcher:
-    """Hydra's launcher with what belongs to it: where its jobs' configurations come from, how many run at a time."""
-
-    def __init__(self, launcher: Any, config: DictConfig, loader: Any) -> None:
-        self._launcher = launcher
-        # Valid or not by itself: what a grid varies is not among it.
-        self.settings = typed(without_hydra(config))
-
-        def compose(overrides: list[str]) -> DictConfig:
-            return without_hydra(loader.load_configuration("config", overrides, RunMode.RUN))
-
-        self.composer = Composer(compose=compose)
-
-    def share(self, jobs: int) -> tuple[int, int | None]:
-        """How many of so many jobs run at a time as far as is known, and with how many TensorFlow threads each.
-
-        Processes that share this machine get its processors in equal parts, so that it is neither idle nor
-        oversubscribed; those of a scheduler get what it was asked for. None where that is for each job to find out.
-        """
-        match self._kind:
-            case "joblib":
-                wanted = int(self._launcher.joblib["n_jobs"] or -1)
-                workers = max(1, min(machine.cpus() if wanted < 0 else wanted, jobs))
-                return workers, max(1, machine.cpus() // workers)
-            case "ray":
-                asked = self._launcher.ray_cfg.remote
-                return 1, None if asked.get("num_gpus") else max(1, int(asked.get("num_cpus") or 1))
-            case "slurm":
-                options = self._launcher.params
-                threads = None if options.get("gpus_per_node") else options.get("cpus_per_task")
-                return max(1, min(int(options.get("array_parallelism") or 1), jobs)), threads
-            case "local":  # submitit's executor without a scheduler starts all at once
-                return max(1, jobs), max(1, machine.cpus() // max(1, jobs))
-        return 1, None
-
-    def places(self) -> int:
-        """How many jobs of a search to start at a time."""
-        if self._kind != "ray":
-            return self.share(machine.cpus() if self._kind in ("joblib", "local") else sys.maxsize)[0]
-        import ray
-        from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
-
-        start_ray(self._launcher.ray_cfg.init)
-        there, asked = dict(ray.cluster_resources()), self._launcher.ray_cfg.remote
-        needed = {"CPU": asked.get("num_cpus", 1), "GPU": asked.get("num_gpus", 0)}
-        return max(1, min(int(there.get(what, 0) // count) for what, count in needed.items() if count))
-
-    def launch(self, jobs: Sequence[Sequence[str]]) -> list[Exception]:
-        """Start jobs, each by its overrides, and wait until all have ended; the errors of those that failed."""
-        if self._kind == "joblib":
-            self._launcher.joblib["n_jobs"], _ = self.share(len(jobs))
-        # submitit has a job warned by SIGUSR2 unless it is told otherwise; SIGUSR1 is what clusters send by themselves.
-        os.environ.setdefault("SUBMITIT_PREEMPT_SIGNAL", "USR1")
-        ended = self._launcher.launch(list(map(list, jobs)), initial_job_idx=0)
-        return [each._return_value for each in ended if each.status is JobStatus.FAILED]
-
-    @property
-    def elsewhere(self) -> bool:
-        """Whether jobs may run on machines of another kind than this one."""
-        return self._kind in ("slurm", "ray")
-
-    @property
-    def _kind(self) -> str:
-        if hasattr(self._launcher, "joblib"):
-            return "joblib"
-        return "ray" if hasattr(self._launcher, "ray_cfg") else getattr(self._launcher, "_EXECUTOR", "")
 
 
 def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run: bool = False) -> None:
@@ -112,6 +38,15 @@ def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run
     if not points:
         raise InvalidInput("there is no cell in this grid: an override such as glob(x*) matches no option")
     settings = launcher.settings
+    if settings.seeds is not None:
+        from simclr.grid.rounds import run_rounds
+
+        failed = run_rounds(points, launcher, dry_run=dry_run)
+        if not dry_run:
+            _report(settings.root)
+        if failed is not None:
+            raise failed
+        return
     grid = prepare(points, launcher.composer, settings.root, rerun=settings.rerun)
     workers, threads = launcher.share(len(grid.jobs))
     if launcher.elsewhere and settings.pretrain.precision == "auto":
@@ -122,7 +57,7 @@ def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run
     if dry_run:
         print_plan(grid.plan, expected(grid, workers, threads))
         return
-    failed: RunFailed | None = None
+    failed = None
     try:
         run(grid, launcher.launch, launcher.composer, threads=threads, fail_fast=settings.fail_fast)
     except RunFailed as error:
@@ -152,6 +87,10 @@ def sweep_file(path: str, overrides: Sequence[str], launcher: Launcher, *, dry_r
     if sweep.method == "grid":
         sweep_points(list(points(sweep)), launcher, dry_run=dry_run)
         return
+    if launcher.settings.seeds is not None:
+        raise InvalidInput(
+            f"seeds={launcher.settings.seeds}: a {sweep.method} search has no cells to compare; grid has"
+        )
     if dry_run:
         cap = f"{sweep.run_cap} trials" if sweep.run_cap else "trials without end (run_cap=N bounds them)"
         print(f"{sweep.name}: {sweep.method} search, {cap}, over {', '.join(each.name for each in sweep.parameters)}")

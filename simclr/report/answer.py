@@ -8,6 +8,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from simclr.report import verdict
 from simclr.report.groups import group
 from simclr.report.records import read
 from simclr.report.standing import Interval, Panel, Standing, Statement
@@ -30,16 +31,17 @@ def answer(root: str | Path) -> dict[str, Any]:
         (``kind`` networks, layers, untrained or pixels; ``cells`` of both sides, or of the one that is compared with
         that baseline; ``difference`` with ``ci95`` and ``p`` by itself, ``p_adjusted`` over a ``family`` of so many
         comparisons, and whether it is ``claimed``), ``prospects`` (with one seed: by a number of seeds, the difference
-        between networks that they would just tell from noise).
+        between networks that they would just tell from noise), and ``asked``: what grids with ``seeds=auto`` were asked
+        and have answered, a list of sentences each.
     """
     # Matrices are small here: threads cost more than they save.
     with threadpool_limits(1):
-        return as_dictionary(panels(group(read(root).cells).groups))
+        return as_dictionary(panels(group(read(root).cells).groups), verdict.read(root))
 
 
-def as_dictionary(compared: Sequence[Panel]) -> dict[str, Any]:
-    """The answer of panels that are known already."""
-    return {"schema": SCHEMA, "panels": [_panel(each) for each in compared]}
+def as_dictionary(compared: Sequence[Panel], asked: Sequence[list[str]]) -> dict[str, Any]:
+    """The answer of panels, and of inquiries, that are known already."""
+    return {"schema": SCHEMA, "panels": [_panel(each) for each in compared], "asked": list(asked)}
 
 
 def _panel(panel: Panel) -> dict[str, Any]:

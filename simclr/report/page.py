@@ -39,7 +39,9 @@ class Provenance:
     differs: list[tuple[str, str]]
 
 
-def render(answers: list[Answer], table: Table, pictures: list[Drawn], findings: Findings) -> str:
+def render(
+    answers: list[Answer], table: Table, pictures: list[Drawn], findings: Findings, asked: list[list[str]]
+) -> str:
     """The page as HTML.
 
     Everything that comes from files is escaped, and the page forbids itself the network.
@@ -55,6 +57,7 @@ def render(answers: list[Answer], table: Table, pictures: list[Drawn], findings:
     shared, provenance = _provenance(findings)
     return environment.get_template("page.html").render(
         answers=answers,
+        asked=asked,
         table=table,
         pictures=pictures,
         findings=findings,

@@ -137,6 +137,12 @@ def read(root: str | Path) -> Findings:
     return Findings(root, tuple(cells), tuple(left_out))
 
 
+def cell_of(root: str | Path, name: str) -> CellRecord | None:
+    """One finished cell; None where there is none, or nothing that can be read."""
+    found = _read_entry(Path(root) / "results" / name) if (Path(root) / "results" / name).is_dir() else None
+    return found if isinstance(found, CellRecord) else None
+
+
 def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())

@@ -53,7 +53,7 @@ def panels(groups: Sequence[Group]) -> list[Panel]:
     """Every group's standing, by panel; the panel of most groups first."""
     together: dict[tuple[Any, ...], list[Group]] = defaultdict(list)
     for group in groups:
-        together[_questions(group)].append(group)
+        together[questions_of(group)].append(group)
     found = [_panel(members) for members in together.values()]
     return sorted(found, key=lambda panel: (-len(panel.standings), -panel.standings[0].accuracy.mean))
 
@@ -76,7 +76,7 @@ def accuracy_interval(answers: Answers) -> Interval:
     return _intervals(mean_squares(answers[None]))[0]
 
 
-def _questions(group: Group) -> tuple[Any, ...]:
+def questions_of(group: Group) -> tuple[Any, ...]:
     """What must agree for two groups to be compared pair by pair."""
     own = (group.data, group.digest, group.part, group.label_fraction)
     predictions = group.first.predictions
@@ -88,7 +88,7 @@ def _questions(group: Group) -> tuple[Any, ...]:
 
 
 def _panel(members: list[Group]) -> Panel:
-    answers = {id(group): _answers(group) for group in members}
+    answers = {id(group): answers_of(group) for group in members}
     usual = Counter(group.seeds for group in members if answers[id(group)] is not None)
     seeds = max(usual, key=lambda each: (usual[each], len(each))) if usual else ()
     by_mean = sorted(members, key=lambda group: -_mean(group, answers[id(group)]))
@@ -113,7 +113,7 @@ def _panel(members: list[Group]) -> Panel:
     return Panel(tuple(_adjusted([*standings, *alone])), seeds, len(together), pairs, prospects)
 
 
-def _answers(group: Group) -> Answers | None:
+def answers_of(group: Group) -> Answers | None:
     """Right or wrong, (3, K, S, n): trained, untrained, pixels; None where predictions are missing or do not fit."""
     tables: list[Answers] = []
     for cell in group.cells:

@@ -10,6 +10,10 @@ from simclr.report.write import Report
 
 def show(report: Report, console: Console) -> None:
     """The answer and the table, as a terminal shows them."""
+    for first, *more in report.asked:
+        console.print(first, markup=False, style="bold")
+        for line in more:
+            console.print(f"  {line}", markup=False)
     for answer in report.answers:
         console.print(f"{answer.title}: {answer.headline}", markup=False, style="bold")
         for sentence in answer.sentences:

@@ -15,6 +15,7 @@ from simclr.report.groups import group
 from simclr.report.records import Findings, read
 from simclr.report.statistics import panels
 from simclr.report.table import Table, build, cells_csv, latex, markdown
+from simclr.report.verdict import read as read_verdicts
 from simclr.report.words import Answer, answers
 
 log = logging.getLogger(__name__)
@@ -29,12 +30,14 @@ class Report:
         answers: the answer in words, one per set of comparable cells.
         table: one row per group of cells.
         findings: the cells that it is about, and what was left out.
+        asked: of every grid that was asked a question (``seeds=auto``), how far it is and what it says.
     """
 
     page: Path | None
     answers: tuple[Answer, ...]
     table: Table | None
     findings: Findings
+    asked: tuple[list[str], ...] = ()
 
 
 def write(root: str | Path) -> Report:
@@ -59,6 +62,7 @@ def _write(findings: Findings) -> Report:
     compared = panels(grid.groups)
     words = answers(grid, compared, findings)
     table = build(grid, compared)
+    asked = read_verdicts(findings.root)
 
     from simclr.report.page import render
     from simclr.report.pictures import draw_all
@@ -68,11 +72,11 @@ def _write(findings: Findings) -> Report:
     folder = findings.root / "report"
     folder.mkdir(parents=True, exist_ok=True)
     files = {
-        "table.md": _answer_lines(words) + markdown(table),
+        "table.md": _answer_lines(words, asked) + markdown(table),
         "table.tex": latex(table),
         "cells.csv": cells_csv(grid, findings),
-        "answer.json": json.dumps(as_dictionary(compared), indent=1, allow_nan=False) + "\n",
-        "index.html": render(words, table, drawn, findings),
+        "answer.json": json.dumps(as_dictionary(compared, asked), indent=1, allow_nan=False) + "\n",
+        "index.html": render(words, table, drawn, findings, asked),
     }
     pictures = {
         f"{each.picture.name}{'' if theme == 'light' else f'-{theme}'}.png": png
@@ -85,11 +89,13 @@ def _write(findings: Findings) -> Report:
         write_whole(folder / name, text.encode("utf-8", "replace"))
     for stale in set(folder.glob("*.png")) - {folder / name for name in pictures}:
         stale.unlink(missing_ok=True)
-    return Report(folder / "index.html", tuple(words), table, findings)
+    return Report(folder / "index.html", tuple(words), table, findings, tuple(asked))
 
 
-def _answer_lines(words: list[Answer]) -> str:
+def _answer_lines(words: list[Answer], asked: list[list[str]]) -> str:
     lines = []
+    for first, *more in asked:
+        lines += [f"**{first}**", *(f"- {line}" for line in more), ""]
     for answer in words:
         lines += [f"**{answer.title}.** {answer.headline}", *(f"- {sentence}" for sentence in answer.sentences), ""]
     return "\n".join(line.replace("_", "\\_") for line in lines) + "\n"

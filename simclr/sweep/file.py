@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from simclr.config import home
+from simclr.config import OF_ITS_QUESTION, home
 from simclr.config.compose import CONF
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.sweep.distribution import Categorical, Constant, Distribution, values
@@ -33,7 +33,7 @@ from simclr.sweep.space import (
     with_overrides,
 )
 
-OF_THE_GRID = ("rerun", "fail_fast", "launch", "root")
+OF_THE_GRID = ("rerun", "fail_fast", "launch", "root", *OF_ITS_QUESTION)
 """Keys that decide how a grid is run: its cells cannot differ in them."""
 UNDERSTOOD = (
     *("program", "name", "description", "project", "entity", "method", "metric", "parameters"),
