@@ -8,12 +8,13 @@ per group.
 """
 
 from simclr.config.augment import AugmentConfig
+from simclr.config.head import HeadConfig
+from simclr.config.loss import LossConfig
 from simclr.config.schema import (
     LABELLED_TRAINING,
     Config,
     DataConfig,
     EncoderConfig,
-    HeadConfig,
     OptimizerConfig,
     PretrainConfig,
     ProbeConfig,
@@ -31,6 +32,7 @@ __all__ = [
     "Decides",
     "EncoderConfig",
     "HeadConfig",
+    "LossConfig",
     "OptimizerConfig",
     "PretrainConfig",
     "ProbeConfig",
