@@ -8,13 +8,14 @@ per group.
 """
 
 from simclr.config.augment import AugmentConfig
+from simclr.config.head import HeadConfig
+from simclr.config.loss import LossConfig
 from simclr.config.schema import (
     LABELLED_TRAINING,
     OF_ITS_QUESTION,
     Config,
     DataConfig,
     EncoderConfig,
-    HeadConfig,
     OptimizerConfig,
     PretrainConfig,
     ProbeConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "Decides",
     "EncoderConfig",
     "HeadConfig",
+    "LossConfig",
     "OptimizerConfig",
     "PretrainConfig",
     "ProbeConfig",

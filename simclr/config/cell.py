@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from simclr.config.augment import AugmentConfig
-from simclr.config.schema import LABELLED_TRAINING, Config, EncoderConfig, HeadConfig, ProbeConfig
+from simclr.config.head import RELU_LAYERS, HeadConfig, forward_layers
+from simclr.config.schema import LABELLED_TRAINING, Config, EncoderConfig, ProbeConfig
 from simclr.config.setting import Decides, decisive, settings
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.foundation.files import as_file_name
@@ -24,8 +25,6 @@ TRAINING_VERSION = 2
 
 CLASSIFIED = ("probe.label_fraction", "probe.subsets", "probe.strengths", "probe.neighbours")
 """What is asked of a classifier; without one it says nothing."""
-
-RELU_LAYERS = {"none": 0, "zero_relu": 0, "one_relu": 1, "two_relu": 2}
 
 
 class ImpossibleCell(InvalidInput):
@@ -92,17 +91,14 @@ class Cell:
 
 
 def head_layers(encoder: EncoderConfig, head: HeadConfig) -> list[Layer]:
-    """The layers from the projection (-1) back to the pooled encoder, as ``model.layers`` has them.
+    """The layers from the head's last one (-1) back to the pooled encoder, as ``model.layers`` has them.
 
     >>> layers = head_layers(EncoderConfig(widths=[2048]), HeadConfig(name="one_relu"))
     >>> [(layer.index, layer.name, layer.width) for layer in layers]
     [(-1, 'projection', 50), (-2, 'relu_1', 256), (-3, 'dense_1', 256), (-4, 'encoder', 2048)]
     """
     forward = [("encoder", encoder.widths[-1])]
-    for number, width in enumerate(head.hidden[: RELU_LAYERS[head.name]], start=1):
-        forward += [(f"dense_{number}", width), (f"relu_{number}", width)]
-    if head.name != "none":
-        forward.append(("projection", head.output))
+    forward += [(layer.name, layer.width) for layer in forward_layers(head)]
     return [Layer(-position, name, width) for position, (name, width) in enumerate(reversed(forward), start=1)]
 
 
@@ -195,7 +191,7 @@ def pretraining_identity(config: Config, digest: str) -> dict[str, Any]:
     identity["head.hidden"] = config.head.hidden[: RELU_LAYERS[config.head.name]]
     if config.head.name == "none":
         del identity["head.output"]
-    if config.encoder.norm == "group":  # looks at no other image of the batch
+    if config.encoder.norm == "group" and not config.head.normed:  # look at no other image of the batch
         identity.pop("pretrain.statistics", None)
     return identity
 

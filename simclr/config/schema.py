@@ -13,6 +13,8 @@ from typing import Any
 from omegaconf import MISSING
 
 from simclr.config.augment import AugmentConfig
+from simclr.config.head import HeadConfig
+from simclr.config.loss import LossConfig
 from simclr.config.setting import Decides, OneOf, Range, options, setting
 
 WEIGHTS, IMAGES, CELL, NOTHING = Decides.WEIGHTS, Decides.IMAGES, Decides.CELL, Decides.NOTHING
@@ -131,18 +133,6 @@ class EncoderConfig:
 
 
 @dataclass
-class HeadConfig:
-    """The projection head between encoder and loss (SimCLR, arXiv 2002.05709, section 4.2)."""
-
-    name: str = setting(MISSING, WEIGHTS, options("head"))
-    """How many ReLU layers it has, or none: no head at all."""
-    hidden: list[int] = setting([256, 128], WEIGHTS, Range(1, 65536, "units"))
-    """Widths of the hidden layers; `one_relu` takes the first."""
-    output: int = setting(50, WEIGHTS, Range(1, 65536, "units"))
-    """Width of the projection, which the loss compares."""
-
-
-@dataclass
 class OptimizerConfig:
     """The optimizer and the way its learning rate goes over the run."""
 
@@ -181,7 +171,7 @@ class PretrainConfig:
     microbatch: int | None = setting(None, WEIGHTS, Range(1, 1_000_000, "images"))
     """Images at a time where a batch is larger than the memory (GradCache); it divides the batch; null: all."""
     temperature: float = setting(0.2, WEIGHTS, Range(0.01, 100))
-    """NT-Xent's: the lower, the more the most similar negatives count."""
+    """The loss's: the lower, the more the most similar negatives count."""
     sizes: list[Any] = setting(MISSING, WEIGHTS, unit="[side in pixels, share of the steps]")
     """At which sides the network trains, in order, and for which share of the steps."""
     precision: str = setting("auto", WEIGHTS, OneOf(("auto", "float32", "mixed_bfloat16", "mixed_float16")))
@@ -222,6 +212,7 @@ class Recipe:
     encoder: EncoderConfig
     head: HeadConfig
     augment: AugmentConfig
+    loss: LossConfig
     optimizer: OptimizerConfig
     pretrain: PretrainConfig
     seed: int
@@ -311,6 +302,7 @@ class Config:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
@@ -350,4 +342,4 @@ class Config:
     @property
     def recipe(self) -> Recipe:
         """How the cell's network is made."""
-        return Recipe(self.encoder, self.head, self.augment, self.optimizer, self.pretrain, self.seed)
+        return Recipe(self.encoder, self.head, self.augment, self.loss, self.optimizer, self.pretrain, self.seed)

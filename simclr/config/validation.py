@@ -10,7 +10,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from simclr.config import home, registration  # noqa: F401 - registers the schema
 from simclr.config.augment import AugmentConfig
-from simclr.config.schema import OF_ITS_QUESTION, Config, EncoderConfig
+from simclr.config.head import RELU_LAYERS, HeadConfig
+from simclr.config.schema import OF_ITS_QUESTION, Config, EncoderConfig, PretrainConfig
 from simclr.config.setting import OneOf, Range, settings
 from simclr.foundation.errors import InvalidInput, one_line, suggestion
 
@@ -111,22 +112,43 @@ def _validate_together(config: Config) -> None:
     if config.baselines and config.probe.name == "none":
         raise InvalidInput("baselines=true probe=none: valid with a probe that they are compared with")
     _validate_encoder(encoder)
-    if pretrain.microbatch is not None and pretrain.batch_size % pretrain.microbatch:
-        whole = f"pretrain.batch_size={pretrain.batch_size}"
-        raise InvalidInput(f"pretrain.microbatch={pretrain.microbatch}: valid is a divisor of {whole}")
-    if pretrain.microbatch is not None and pretrain.strategy != "one" and encoder.norm == "batch":
-        raise InvalidInput(
-            f"pretrain.microbatch={pretrain.microbatch} pretrain.strategy={pretrain.strategy}: valid with "
-            "encoder.norm=group, as a batch norm over devices and microbatches at once would be neither's"
-        )
-    if augment.local_views and pretrain.microbatch is not None:
-        raise InvalidInput(
-            f"augment.local_views={augment.local_views} pretrain.microbatch={pretrain.microbatch}: valid is one of them"
-        )
-    if len(head.hidden) != 2:
-        raise InvalidInput(f"head.hidden={head.hidden}: two widths are needed, say [256,128] (one_relu uses the first)")
+    _validate_head(head)
+    _validate_microbatch(pretrain, encoder, head, augment)
     _validate_augment(augment)
     _validate_sizes(pretrain.sizes)
+
+
+def _validate_head(head: HeadConfig) -> None:
+    needed = RELU_LAYERS.get(head.name, 0)
+    if len(head.hidden) < needed:
+        widths = "one width" if needed == 1 else f"{needed} widths"
+        raise InvalidInput(
+            f"head.hidden={_shown(head.hidden)}: head={head.name} needs {widths}, one for each ReLU layer; "
+            f"valid is at least so many, say {_shown([256] * max(needed - 1, 1) + [128] * (needed > 1))}"
+        )
+
+
+def _validate_microbatch(
+    pretrain: PretrainConfig, encoder: EncoderConfig, head: HeadConfig, augment: AugmentConfig
+) -> None:
+    if pretrain.microbatch is None:
+        return
+    given = f"pretrain.microbatch={pretrain.microbatch}"
+    if pretrain.batch_size % pretrain.microbatch:
+        raise InvalidInput(f"{given}: valid is a divisor of pretrain.batch_size={pretrain.batch_size}")
+    norms = ["encoder.norm=group"] * (encoder.norm == "batch") + ["head.norm=none"] * head.normed
+    if pretrain.strategy != "one" and norms:
+        raise InvalidInput(
+            f"{given} pretrain.strategy={pretrain.strategy}: valid with "
+            f"{' '.join(norms)}, as a batch norm over devices and microbatches at once would be neither's"
+        )
+    if augment.local_views:
+        raise InvalidInput(f"augment.local_views={augment.local_views} {given}: valid is one of them")
+    if head.normed and pretrain.microbatch == 1:
+        raise InvalidInput(
+            f"{given} head.norm={head.norm}: valid is at least 2 images, as a batch norm makes two rows each other's "
+            "opposite whatever they are"
+        )
 
 
 def _validate_encoder(encoder: EncoderConfig) -> None:

@@ -25,6 +25,7 @@ from simclr.config import (
     decisive,
 )
 from simclr.config.cell import Cell, fingerprint, head_layers, labelled_augment, probed_view
+from simclr.config.head import forward_layers
 from simclr.data import AnySplit, Images
 from simclr.data.labels import Positions
 from simclr.evaluation.judgement import Evaluation, Fitted, judged
@@ -173,6 +174,7 @@ def supervised_baseline(
         "baseline": "supervised",
         **_protocol(images, subsets, recipe.seed),
         "network": _network(recipe.encoder, recipe.head, layer),
+        **_norm(recipe.head, layer),
         "encoder": asdict(recipe.encoder),
         "augment": _geometry(recipe.augment),
         "side": recipe.pretrain.side,
@@ -201,6 +203,13 @@ def _network(encoder: EncoderConfig, head: HeadConfig, layer: str) -> list[tuple
     if layer not in names:
         return [(layer, 0)]
     return [(each.name, each.width) for each in on_the_way[: names.index(layer) + 1]]
+
+
+def _norm(head: HeadConfig, layer: str) -> dict[str, Any]:
+    """The head's norm, where one is on the way; a projection below one has no bias, and is another one too."""
+    counts = decisive(head, Decides.WEIGHTS)
+    on_the_way = layer in [each.name for each in forward_layers(head)]
+    return {f"head.{key}": counts[key] for key in ("norm", "norm_momentum") if on_the_way and key in counts}
 
 
 def _geometry(augment: AugmentConfig) -> dict[str, Any]:

@@ -120,6 +120,7 @@ def take_part(cell: Cell, images: Images) -> bool:
         return False
 
     from simclr.training import callbacks
+    from simclr.training.objective import chance
     from simclr.training.pretrain import pretrain
     from simclr.training.resume import Saving
 
@@ -127,7 +128,7 @@ def take_part(cell: Cell, images: Images) -> bool:
     before = word.start.history if word.start else ()
     watching = [
         callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision),
-        callbacks.StopOnCollapse(settings.collapse_epochs, settings.batch_size, before),
+        callbacks.StopOnCollapse(settings.collapse_epochs, chance(config.loss, settings.batch_size), before),
     ]
     log.info("pretraining %s: %s, along with its chief", cell.key, cell.name)
     pretrain(config.recipe, images.pretraining, precision, watching, Saving(word.start))
@@ -141,6 +142,7 @@ def _pretrain(
     from simclr.evaluation.monitor import NeighbourMonitor
     from simclr.model.network import variables_by_name
     from simclr.training import callbacks, progress
+    from simclr.training.objective import chance
     from simclr.training.pace import Pace
     from simclr.training.pretrain import pretrain
     from simclr.training.resume import Saving
@@ -174,7 +176,7 @@ def _pretrain(
         callbacks.StopWhereLost(claim),
         pace,
         callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision),
-        callbacks.StopOnCollapse(settings.collapse_epochs, settings.batch_size, before),
+        callbacks.StopOnCollapse(settings.collapse_epochs, chance(config.loss, settings.batch_size), before),
         callbacks.EpochFacts(settings.batch_size),
     ]
     if settings.monitor_epochs and images.classes:

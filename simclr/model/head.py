@@ -7,18 +7,24 @@ from typing import Any
 import keras
 
 from simclr.config import HeadConfig
-from simclr.config.cell import RELU_LAYERS
+from simclr.config.head import RELU_LAYERS, forward_layers
 from simclr.foundation.errors import InvalidInput
+from simclr.model.normalization import FusedBatchNormalization
 
 
 def projection_head(config: HeadConfig, features: Any) -> Any:
-    """The layers that ``config`` names, each dense and each ReLU layer by itself: a probe can look at any of them.
+    """The layers that ``config`` names, each dense, norm and ReLU layer by itself: a probe can look at any of them.
 
     ``two_relu`` is ``dense_1``, ``relu_1``, ``dense_2``, ``relu_2``, ``projection``; ``one_relu`` the same without
-    the second pair; ``zero_relu`` is ``projection`` alone; ``none`` adds nothing.
+    the second pair, ``three_relu`` with a third one; ``zero_relu`` is ``projection`` alone; ``none`` adds nothing.
+
+    With ``config.norm`` a batch norm follows each dense layer, before its ReLU, and the projection: ``norm_1``, ..,
+    ``projection_norm``, whose output the loss then compares. As in SimCLR's own code (google-research/simclr,
+    tf2/model.py, ``LinearLayer``) the norm's shift takes the place of the dense layer's bias, and the last norm has
+    none.
 
     Args:
-        config: which head, its hidden widths and its output's.
+        config: which head, its hidden widths and its output's, its norm.
         features: (B, C), a symbolic tensor.
 
     Returns:
@@ -27,11 +33,18 @@ def projection_head(config: HeadConfig, features: Any) -> Any:
     Raises:
         InvalidInput: there is no head of that name.
     """
-    if config.name == "none":
-        return features
     if config.name not in RELU_LAYERS:
         raise InvalidInput(f"head.name={config.name}: valid is {', '.join(RELU_LAYERS)}")
-    for number, width in enumerate(config.hidden[: RELU_LAYERS[config.name]], start=1):
-        features = keras.layers.Dense(width, name=f"dense_{number}")(features)
-        features = keras.layers.Activation("relu", name=f"relu_{number}")(features)
-    return keras.layers.Dense(config.output, dtype="float32", name="projection")(features)
+    for layer in forward_layers(config):
+        last = layer.name.startswith("projection")
+        dtype = "float32" if last else None  # None: the policy's
+        if layer.kind == "dense":
+            made = keras.layers.Dense(layer.width, use_bias=not config.normed, dtype=dtype, name=layer.name)
+        elif layer.kind == "norm":
+            made = FusedBatchNormalization(
+                momentum=config.norm_momentum, epsilon=1e-5, center=not last, dtype=dtype, name=layer.name
+            )
+        else:
+            made = keras.layers.Activation(layer.kind, name=layer.name)
+        features = made(features)
+    return features

@@ -1,7 +1,7 @@
 """The whole network, encoder and projection head, and the representations that can be read from it.
 
 ``model.layers`` are the images, the ``backbone`` (one layer), its global mean ``encoder``, and the head's layers, so
-that with two ReLU layers ``projection`` is ``layers[-1]`` and ``encoder`` ``layers[-6]``.
+that with two ReLU layers and no norm ``projection`` is ``layers[-1]`` and ``encoder`` ``layers[-6]``.
 """
 
 from __future__ import annotations

@@ -18,20 +18,27 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
     float32. The kernel does it in one call, reads and writes maps in float32, bfloat16 or float16, and keeps the
     statistics in float32. Arguments, weights, configuration, outputs, gradients and moving statistics are Keras's.
 
-    It serves channels-last maps of rank 4 with scale and centre. Anything else goes Keras's own way: another rank or
-    axis, a mask, renormalisation, double precision, and a layer that is frozen (``trainable = False``) inside a network
-    in training, whose gradient has no deterministic kernel on a GPU.
+    It serves channels-last maps of rank 4, and rows (B, D) as maps of one pixel. Anything else goes Keras's own way:
+    another rank or axis, a mask, renormalisation, double precision, and a layer that is frozen (``trainable = False``)
+    inside a network in training, whose gradient has no deterministic kernel on a GPU.
     """
 
     tracks = True
     """Whether moving statistics follow the batches; see :func:`statistics_kept`."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalise ``inputs``, (B, H, W, C); with batch statistics in training, with the moving ones otherwise."""
+        """Normalise (B, H, W, C) or (B, D); with batch statistics in training, with the moving ones otherwise."""
         frozen_in_training = training and not self.trainable
         if frozen_in_training or mask is not None or not self._fits(inputs):
             return super().call(inputs, training=training, mask=mask)
-        scale, offset = tf.cast(self.gamma, tf.float32), tf.cast(self.beta, tf.float32)
+        if len(inputs.shape) == 2:
+            return self._of_maps(inputs[:, None, None], training=training)[:, 0, 0]
+        return self._of_maps(inputs, training=training)
+
+    def _of_maps(self, inputs: Any, *, training: bool | None) -> tf.Tensor:
+        """``inputs``, (B, H, W, C), normalised by the kernel."""
+        scale = tf.cast(self.gamma, tf.float32) if self.scale else tf.ones_like(self.moving_mean, tf.float32)
+        offset = tf.cast(self.beta, tf.float32) if self.center else tf.zeros_like(self.moving_mean, tf.float32)
         moving_mean, moving_variance = tf.cast(self.moving_mean, tf.float32), tf.cast(self.moving_variance, tf.float32)
         if not training:
             outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
@@ -82,10 +89,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
 
     def _fits(self, inputs: Any) -> bool:
         return (
-            len(inputs.shape) == 4
-            and self.axis in (-1, 3)
-            and self.scale
-            and self.center
+            len(inputs.shape) in (2, 4)
+            and self.axis in (-1, len(inputs.shape) - 1)
             and not getattr(self, "renorm", False)
             and inputs.dtype in (tf.float32, tf.bfloat16, tf.float16)
         )

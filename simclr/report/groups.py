@@ -17,9 +17,12 @@ from simclr.config import LABELLED_TRAINING, Config, Decides, settings
 from simclr.report.records import CellRecord
 
 OWN_PLACE = ("head.name", "probe.layer")
-FORWARD = ("encoder", "dense_1", "relu_1", "dense_2", "relu_2", "projection")
-HEADS = ("two_relu", "one_relu", "zero_relu", "none")
+KINDS = ("dense", "norm", "relu")
+"""The layers that a head repeats, in order."""
+
+HEADS = ("three_relu", "two_relu", "one_relu", "zero_relu", "none")
 HEAD_WORDS = {
+    "three_relu": "three ReLU layers",
     "two_relu": "two ReLU layers",
     "one_relu": "one ReLU layer",
     "zero_relu": "a linear head",
@@ -137,10 +140,20 @@ def group(cells: Sequence[CellRecord]) -> Grid:
 
 
 def layer_order(layer: str) -> tuple[int, str]:
-    """Sorts layers as an image passes them: the encoder's stages, the encoder, the head."""
+    """Sorts layers as an image passes them: the encoder's stages, the encoder, the head; then what is not known.
+
+    >>> sorted(["relu_2", "projection", "dense_2", "norm_1", "relu_1", "encoder", "stage_1"], key=layer_order)
+    ['stage_1', 'encoder', 'norm_1', 'relu_1', 'dense_2', 'relu_2', 'projection']
+    """
+    kind, _, number = layer.partition("_")
     if layer.startswith("stage_"):
-        return (-100 + int(layer[6:]) if layer[6:].isdigit() else -1, layer)
-    return (FORWARD.index(layer) if layer in FORWARD else len(FORWARD), layer)
+        place = -100 + int(number) if number.isdigit() else -1
+    elif kind in KINDS and number.isdigit():
+        place = len(KINDS) * int(number) + KINDS.index(kind)
+    else:
+        last = ("projection", "projection_norm")
+        place = 0 if layer == "encoder" else 1000 + (last.index(layer) if layer in last else len(last))
+    return (place, layer)
 
 
 def head_order(head: str) -> tuple[int, str]:

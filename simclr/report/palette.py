@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-MARKERS = {"two_relu": "o", "one_relu": "s", "zero_relu": "^", "none": "D"}
+MARKERS = {"three_relu": "P", "two_relu": "o", "one_relu": "s", "zero_relu": "^", "none": "D"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,10 @@ LIGHT = Theme(
     muted="#8a94a3",
     grid="#e7eaef",
     soft="#f3f6fa",
-    heads={"two_relu": "#0072b2", "one_relu": "#d55e00", "zero_relu": "#009e73", "none": "#b5589a"},
+    heads={
+        "three_relu": "#7a6a00", "two_relu": "#0072b2", "one_relu": "#d55e00",
+        "zero_relu": "#009e73", "none": "#b5589a",
+    },
     other="#5c6675",
     classes=(
         "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7a6a00", "#5b3a9e", "#6b7280", "#8c2d19",
@@ -83,7 +86,10 @@ DARK = Theme(
     muted="#7d8796",
     grid="#262d38",
     soft="#1b212a",
-    heads={"two_relu": "#4fb0ea", "one_relu": "#ff8b3d", "zero_relu": "#2bc99a", "none": "#e08fc6"},
+    heads={
+        "three_relu": "#c9bb3c", "two_relu": "#4fb0ea", "one_relu": "#ff8b3d",
+        "zero_relu": "#2bc99a", "none": "#e08fc6",
+    },
     other="#a5afbd",
     classes=(
         "#4fb0ea", "#f2b632", "#2bc99a", "#e08fc6", "#ff8b3d", "#9fd6f7", "#c9bb3c", "#a68bf0", "#a5afbd", "#d9705a",

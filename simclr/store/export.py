@@ -113,6 +113,8 @@ def _card(pretraining: Pretraining, data: str, recipe: Recipe, view: View, layer
     channels = {1: "grey", 3: "RGB"}.get(int(facts["channels"]), str(facts["channels"]))
     seen = "the largest centred square" if view.centre else "the whole image, squashed to a square"
     mirror = " The accuracies are of features averaged over the image and its mirror image." if view.mirror else ""
+    norm = f" with {recipe.head.norm} norm" if recipe.head.normed else ""
+    loss = recipe.loss.name + (f" weighted with sigma {recipe.loss.sigma:g}" if recipe.loss.weights_positives else "")
     return f"""# {recipe.encoder.name}, pretrained with SimCLR on {data}, up to `{layer}`
 
 ```python
@@ -125,9 +127,9 @@ features = model(images)  # images: (B, H, W, {facts["channels"]}) float32, {cha
 Images are {seen}, resized to {view.size} x {view.size} pixels with antialiasing; any size works.{mirror}
 
 {TABLE}| data | {data}, content {facts["identity"]["data.digest"][:16]}, labels not used |
-| network | encoder {recipe.encoder.name} {recipe.encoder.widths}, head {recipe.head.name} |
+| network | encoder {recipe.encoder.name} {recipe.encoder.widths}, head {recipe.head.name}{norm} |
 | views | {recipe.augment.name}, at {settings.sizes} |
-| training | {facts["epochs"]} epochs, batch {settings.batch_size}, temperature {settings.temperature:g}, \
+| training | {facts["epochs"]} epochs, batch {settings.batch_size}, loss {loss}, temperature {settings.temperature:g}, \
 {recipe.optimizer.name} {recipe.optimizer.learning_rate:g}, {facts["precision"]}, seed {recipe.seed} |
 | took | {facts["seconds"]:,.0f} s; loss {facts["loss"]:.4f}, contrastive accuracy {facts["contrastive_accuracy"]:.4f} |
 | made with | {", ".join(f"{name} {version}" for name, version in facts["versions"].items())} |

@@ -30,7 +30,7 @@ RESUMED = "_wandb"
 """Logged by the client in every run, and no setting of ours: where it is handed out, the run was there before."""
 
 GROUPS = tuple(
-    folder for folder in ("data", "encoder", "head", "augment", "optimizer", "probe", "experiment", "launch")
+    folder for folder in ("data", "encoder", "head", "augment", "loss", "optimizer", "probe", "experiment", "launch")
     if options(folder) is not None
 )  # fmt: skip
 

@@ -78,20 +78,20 @@ class StopOnCollapse(keras.callbacks.Callback):  # type: ignore[misc]
 
     The loss alone does not tell a collapse from a slow start, nor does the spread of one epoch: the documents' own
     training is there for a while and recovers. So a run is ended when for ``epochs`` epochs in a row the spread is next
-    to nothing *and* the loss that of chance, ln(2N - 1) for N images in a batch.
+    to nothing *and* the loss that of chance.
 
     Args:
         epochs: in a row; 0 for never.
-        batch_size: N, images (not views) in a batch, over all devices.
+        chance: the loss where all embeddings are the same, see :func:`.objective.chance`.
         before: the epochs of earlier attempts.
 
     Raises:
         RunFailed: at the end of the last of these epochs.
     """
 
-    def __init__(self, epochs: int, batch_size: int, before: Sequence[dict[str, float]] = ()) -> None:
+    def __init__(self, epochs: int, chance: float, before: Sequence[dict[str, float]] = ()) -> None:
         super().__init__()
-        self._epochs, self._chance = epochs, math.log(max(2 * batch_size - 1, 2))
+        self._epochs, self._chance = epochs, chance
         self._said = False
         self._row = 0
         for row in before:

@@ -27,8 +27,8 @@ def cached_gradients(
         dL/dw = sum over microbatches m of (dL/dz_m) (dz_m/dw)
 
     which is the same sum in another order: one more forward pass, for activations of a microbatch instead of a batch.
-    A batch norm takes its statistics from the microbatch; a norm without a batch (``encoder.norm=group``) makes the
-    result independent of its size.
+    A batch norm takes its statistics from the microbatch; a network without one (``encoder.norm=group``,
+    ``head.norm=none``) makes the result independent of its size.
 
     Args:
         network: from images to embeddings.

@@ -1,4 +1,4 @@
-"""NT-Xent, SimCLR's loss, and what the same similarities say about a training run.
+"""NT-Xent, SimCLR's loss, the decoupled one, and what the same similarities say about a training run.
 
 Everything here takes ``embeddings`` of shape (2N, D) in any float type: rows i and i + N are the two views of image i.
 The similarities are the one expensive thing; :func:`similarities` computes them once for the loss and the accuracy.
@@ -37,6 +37,35 @@ def nt_xent(embeddings: Any, temperature: float) -> Any:
     0.2395
     """
     return loss_of(similarities(embeddings), temperature)
+
+
+def dcl(embeddings: Any, temperature: float, sigma: float | None = None) -> Any:
+    """The decoupled contrastive loss (Yeh et al. 2021, arXiv 2110.06848): NT-Xent without its positive below the line.
+
+    With s_p the cosine of an anchor and its other view, s_n those with the 2N - 2 views of other images, an anchor's
+    loss is -w s_p / tau + log sum of exp(s_n / tau). NT-Xent's gradient fades as a positive comes close, and all the
+    more the fewer negatives there are; this one's does not.
+
+    Args:
+        embeddings: (2N, D) with N > 1, rows i and i + N the two views of image i; any length.
+        temperature: the paper's tau, a positive number.
+        sigma: None for w = 1; a positive number for the paper's weights of positives (DCLW),
+            w = 2 - exp(s_p / sigma) / (mean over the anchors of exp(s_p / sigma)), whose mean is 1. They are weights:
+            no gradient flows through them. (Implementations differ: lightly-ai/lightly detaches them as well, while in
+            raminnakhli/Decoupled-Contrastive-Learning the gradient flows.)
+
+    Returns:
+        A float32 scalar, the mean over the 2N anchors, which may be negative. Where all rows are the same it is
+        ln(2N - 2), with and without weights. A row of zeros has no gradient.
+
+    Raises:
+        ValueError: the number of rows is known and odd, or that of one image, which has no negatives.
+
+    >>> views = [[1.0, 0.0], [0.0, 1.0]]  # two images at right angles, each the same in both views
+    >>> print(f"{dcl(views + views, temperature=0.5):.4f}")  # -1 / 0.5 + log(2)
+    -1.3069
+    """
+    return decoupled_loss_of(similarities(embeddings), temperature, sigma)
 
 
 def contrastive_accuracy(embeddings: Any) -> Any:
@@ -97,6 +126,21 @@ def loss_of(similarity: Any, temperature: float) -> Any:
     return -tf.reduce_mean(_positives(tf.nn.log_softmax(similarity / temperature, axis=1)))
 
 
+def decoupled_loss_of(similarity: Any, temperature: float, sigma: float | None = None) -> Any:
+    """:func:`dcl` from the matrix of :func:`similarities`, (2N, 2N) float32; a float32 scalar.
+
+    Raises:
+        ValueError: it is known to be of one image.
+    """
+    if similarity.shape[0] == 2:
+        raise ValueError("embeddings of one image: the decoupled loss needs negatives, that is another image")
+    rows = tf.shape(similarity)[0]
+    positive = _positives(similarity)  # (2N,)
+    negatives = tf.where(tf.one_hot(_partners(rows), rows, True, False), EXCLUDED, similarity)
+    negative = tf.reduce_logsumexp(negatives / temperature, axis=1)  # (2N,)
+    return tf.reduce_mean(negative - _weights(positive, sigma) * positive / temperature)
+
+
 def local_loss(local: Any, embeddings: Any, temperature: float) -> Any:
     """NT-Xent of local views against two whole ones (multi-crop, Caron et al. 2020, arXiv 2006.09882).
 
@@ -109,21 +153,57 @@ def local_loss(local: Any, embeddings: Any, temperature: float) -> Any:
         A float32 scalar: the mean over the local views, each with either view p of its image as the positive, of
         -log(e_p / (e_p + sum of e_n)), where e = exp(cosine / tau) and n are the views of all other images.
     """
+    positive, negative = _local_cosines(local, embeddings)
+    negative = tf.reduce_logsumexp(negative / temperature, axis=(2, 3))  # (V, N)
+    return tf.reduce_mean(tf.nn.softplus(negative[:, None] - positive / temperature))
+
+
+def decoupled_local_loss(local: Any, embeddings: Any, temperature: float, sigma: float | None = None) -> Any:
+    """:func:`dcl` of local views against two whole ones: :func:`local_loss` without its positive below the line.
+
+    Args:
+        local: (V N, D), rows i, i + N, .. the local views of image i; they are anchors only.
+        embeddings: (2N, D) with N > 1, rows i and i + N the two views of image i.
+        temperature: as for :func:`dcl`.
+        sigma: as for :func:`dcl`, the mean of the weights being over the pairs of a local view and a whole one.
+
+    Returns:
+        A float32 scalar: the mean over the local views, each with either view p of its image as the positive, of
+        -w s_p / tau + log sum of exp(s_n / tau), n the 2N - 2 views of all other images.
+    """
+    positive, negative = _local_cosines(local, embeddings)
+    negative = tf.reduce_logsumexp(negative / temperature, axis=(2, 3))  # (V, N)
+    return tf.reduce_mean(negative[:, None] - _weights(positive, sigma) * positive / temperature)
+
+
+def _local_cosines(local: Any, embeddings: Any) -> tuple[Any, Any]:
+    """Cosines of local views with both views of their image, (V, 2, N), and with all, (V, N, 2, N), those excluded."""
     anchors, others = _normalise(local), _normalise(embeddings)
     images = others.shape[0] // 2
-    cosines = tf.reshape(tf.matmul(anchors, others, transpose_b=True), (-1, images, 2, images)) / temperature
+    cosines = tf.reshape(tf.matmul(anchors, others, transpose_b=True), (-1, images, 2, images))
     same = tf.eye(images, dtype=tf.bool)[:, None]  # (N, 1, N), by image of the anchor and of the other view
-    negative = tf.reduce_logsumexp(tf.where(same, EXCLUDED, cosines), axis=(2, 3))  # (V, N)
-    positive = tf.linalg.diag_part(tf.transpose(cosines, (0, 2, 1, 3)))  # (V, 2, N)
-    return tf.reduce_mean(tf.nn.softplus(negative[:, None] - positive))
+    return tf.linalg.diag_part(tf.transpose(cosines, (0, 2, 1, 3))), tf.where(same, EXCLUDED, cosines)
 
 
 def accuracy_of(similarity: Any) -> Any:
     """:func:`contrastive_accuracy` from the matrix of :func:`similarities`, (2N, 2N) float32; a float32 scalar."""
     rows = tf.shape(similarity)[0]
-    positive = (tf.range(rows) + rows // 2) % rows
     nearest = tf.argmax(similarity, axis=1, output_type=tf.int32)
-    return tf.reduce_mean(tf.cast(nearest == positive, tf.float32))
+    return tf.reduce_mean(tf.cast(nearest == _partners(rows), tf.float32))
+
+
+def _partners(rows: Any) -> Any:
+    """Of each of the 2N rows, the one of the same image's other view, as (2N,) int32."""
+    return (tf.range(rows) + rows // 2) % rows
+
+
+def _weights(positive: Any, sigma: float | None) -> Any:
+    """The weights of positives of these cosines, of any shape, or 1 for all of them."""
+    if sigma is None:
+        return 1.0
+    # exp(s / sigma) over its mean is the softmax times the number of pairs, which no sigma makes overflow.
+    share = tf.reshape(tf.nn.softmax(tf.reshape(positive, (-1,)) / sigma), tf.shape(positive))
+    return tf.stop_gradient(2 - share * tf.cast(tf.size(positive), tf.float32))
 
 
 def _positives(matrix: Any) -> Any:

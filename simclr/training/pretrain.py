@@ -1,4 +1,4 @@
-"""Contrastive pretraining: a Keras model whose step makes two views, embeds them and follows NT-Xent's gradient."""
+"""Contrastive pretraining: a Keras model whose step makes two views, embeds them and follows the loss's gradient."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from simclr.training.compilation import compiles
 from simclr.training.embedding import embed
 from simclr.training.feed import Feed, TellWaiting, after_its_batch
 from simclr.training.gradient_cache import cached_gradients
-from simclr.training.loss import accuracy_of, embedding_spread, local_loss, loss_of, nt_xent, similarities
+from simclr.training.loss import accuracy_of, embedding_spread, similarities
+from simclr.training.objective import Objective
 from simclr.training.optimizer import build_optimizer
 from simclr.training.replicas import Replicas, strategy_named
 from simclr.training.resume import FirstSteps, Run, Saving
@@ -53,7 +54,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         network: Any,
         images: AnySplit,
         augment: AugmentConfig,
-        temperature: float,
+        objective: Objective,
         seed: int,
         size: int,
         *,
@@ -63,7 +64,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         super().__init__(name="contrastive")
         self.network = network
         self.augment = augment
-        self.temperature = temperature
+        self.objective = objective
         # A variable and no constant of the step: one compiled for a seed serves them all.
         self.seed = tf.Variable(seed, dtype=tf.int64, trainable=False, name="seed")
         self.size = size
@@ -137,7 +138,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         # A probe sees whole images: the norms' moving statistics are those of the two views.
         with statistics_kept(self.network):
             local = self.replicas.gathered(embed(self.network, views, self.statistics, count), count)
-        return (2 * loss + count * local_loss(local, embeddings, self.temperature)) / (2 + count)
+        return (2 * loss + count * self.objective.of_local_views(local, embeddings)) / (2 + count)
 
     @after_its_batch
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -148,7 +149,7 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
             with tf.GradientTape() as tape:
                 embeddings = self.replicas.gathered(embed(self.network, views, self.statistics))
                 similarity = similarities(embeddings)
-                loss = loss_of(similarity, self.temperature)
+                loss = self.objective.of_similarities(similarity)
                 if self.augment.local_views:
                     loss = self._with_local_views(loss, embeddings, batch)
                 scaled = self.optimizer.scale_loss(loss)
@@ -156,12 +157,12 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         else:
 
             def scaled_loss(embeddings: tf.Tensor) -> tf.Tensor:
-                return self.optimizer.scale_loss(nt_xent(self.replicas.gathered(embeddings), self.temperature))
+                return self.optimizer.scale_loss(self.objective.of(self.replicas.gathered(embeddings)))
 
             embeddings, gradients = cached_gradients(self.network, views, self.microbatch, scaled_loss, self.statistics)
             embeddings = self.replicas.gathered(embeddings)
             similarity = similarities(embeddings)
-            loss = loss_of(similarity, self.temperature)
+            loss = self.objective.of_similarities(similarity)
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             gradients = self.replicas.all_or_none(gradients)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -205,7 +206,7 @@ def pretrain(
     """Pretrain the network of a recipe on images, without their labels.
 
     Args:
-        recipe: encoder, head, augmentation, optimizer, the ``pretrain`` settings and the seed.
+        recipe: encoder, head, augmentation, loss, optimizer, the ``pretrain`` settings and the seed.
         images: N training images, at least a batch.
         precision: a Keras dtype policy, resolved.
         callbacks: told of every epoch, in this order; what one adds to an epoch's ``logs`` the next ones see and the
@@ -234,7 +235,7 @@ def _pretrain(recipe: Recipe, images: AnySplit, precision: str, callbacks: Seque
         network,
         images,
         recipe.augment,
-        settings.temperature,
+        Objective(recipe.loss, settings.temperature),
         recipe.seed,
         settings.side,
         microbatch=settings.microbatch,

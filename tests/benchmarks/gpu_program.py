@@ -64,6 +64,7 @@ def _execution(spec: str) -> tuple[float, Execution]:
     import tensorflow as tf
 
     from simclr.model.network import build_network
+    from simclr.training.objective import Objective
     from simclr.training.optimizer import build_optimizer
     from simclr.training.pretrain import ContrastiveModel
 
@@ -75,7 +76,13 @@ def _execution(spec: str) -> tuple[float, Execution]:
     images = made_up_images(max(2 * batch, 512), max(size, config.data.image_size), channels=channels)
     network = build_network(config.encoder, config.head, channels, size, 0, precision=precision)
     model = ContrastiveModel(
-        network, images, config.augment, config.pretrain.temperature, 0, size, statistics=config.pretrain.statistics
+        network,
+        images,
+        config.augment,
+        Objective(config.loss, config.pretrain.temperature),
+        0,
+        size,
+        statistics=config.pretrain.statistics,
     )
     optimizer = build_optimizer(config.optimizer, 100_000, 9, batch)
     optimizer.build(network.trainable_variables)

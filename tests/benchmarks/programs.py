@@ -83,6 +83,7 @@ def ours(precision: str, *, given: bool, stock: bool = False) -> Program:
     import tensorflow as tf
 
     from simclr.model.network import build_network
+    from simclr.training.objective import Objective
     from simclr.training.optimizer import build_optimizer
     from simclr.training.pretrain import ContrastiveModel
 
@@ -90,7 +91,7 @@ def ours(precision: str, *, given: bool, stock: bool = False) -> Program:
     batch = config.pretrain.batch_size
     images = made_up_images(1250, config.data.image_size)
     network = _stock_network() if stock else build_network(config.encoder, config.head, 3, SIZE, 0, precision=precision)
-    model = ContrastiveModel(network, images, config.augment, TEMPERATURE, 0, SIZE)
+    model = ContrastiveModel(network, images, config.augment, Objective(config.loss, TEMPERATURE), 0, SIZE)
     optimizer = build_optimizer(config.optimizer, 1000, 9, batch)
     optimizer.build(network.trainable_variables)
     index = tf.constant(np.arange(batch), tf.int32)

@@ -26,6 +26,7 @@ def measure(sizes: tuple[int, ...] = (32, 48, 64)) -> Iterator[tuple[str, str]]:
 
     from simclr.model.network import build_network
     from simclr.training.loss import nt_xent
+    from simclr.training.objective import Objective
     from simclr.training.optimizer import build_optimizer
     from simclr.training.pretrain import ContrastiveModel
 
@@ -35,7 +36,9 @@ def measure(sizes: tuple[int, ...] = (32, 48, 64)) -> Iterator[tuple[str, str]]:
     precision = machine.resolve_precision(config.pretrain.precision)
     for size in sizes:
         network = build_network(config.encoder, config.head, 3, 64, 0, precision=precision)
-        model = ContrastiveModel(network, images, config.augment, config.pretrain.temperature, 0, size)
+        model = ContrastiveModel(
+            network, images, config.augment, Objective(config.loss, config.pretrain.temperature), 0, size
+        )
         optimizer = build_optimizer(config.optimizer, 1000, 9, batch)
         optimizer.build(network.trainable_variables)
         model.compile(optimizer=optimizer)

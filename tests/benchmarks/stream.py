@@ -116,6 +116,7 @@ def _waiting(size: int, gib: float) -> tuple[float, float]:
     from simclr.foundation import machine
     from simclr.model.network import build_network
     from simclr.training.feed import Feed
+    from simclr.training.objective import Objective
     from simclr.training.optimizer import build_optimizer
     from simclr.training.pretrain import ContrastiveModel
     from simclr.training.stages import Stage, batches
@@ -126,7 +127,9 @@ def _waiting(size: int, gib: float) -> tuple[float, float]:
         batch = config.pretrain.batch_size
         precision = machine.resolve_precision(config.pretrain.precision)
         network = build_network(config.encoder, config.head, 3, config.pretrain.side, 0, precision=precision)
-        model = ContrastiveModel(network, images, config.augment, config.pretrain.temperature, 0, size)
+        model = ContrastiveModel(
+            network, images, config.augment, Objective(config.loss, config.pretrain.temperature), 0, size
+        )
         model.compile(optimizer=build_optimizer(config.optimizer, 1000, 9, batch))
         step = tf.function(model.train_step)
         order = batches(len(images), batch, 0, Stage(size, 0, 1000))

@@ -38,6 +38,21 @@ def test_the_table_has_the_accuracy_its_baselines_and_where_the_time_went(finish
         assert part in done.stdout
 
 
+def test_another_loss_and_a_deeper_head_with_norms_are_options_like_others(run_command, tmp_path):
+    asked = ("loss=dcl", "loss.weighted=true", "head=three_relu", "head.norm=batch", "probe.layer=relu_3")
+    done = run_command(*asked, *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "relu_3 (-3), pretrained" in done.stdout
+    record = json.loads((tmp_path / done.stdout.splitlines()[-1].removeprefix("result ")).read_text())
+    assert record["cell"]["layer"] == {"index": -3, "name": "relu_3", "width": 128}
+    short = run_command("head=three_relu", "head.hidden=[9,8]", *QUICK, cwd=tmp_path)
+    assert short.returncode == 2
+    assert short.stderr.splitlines() == [
+        "error: head.hidden=[9,8]: head=three_relu needs 3 widths, one for each ReLU layer; "
+        "valid is at least so many, say [256,256,128]"
+    ]
+
+
 def test_progress_is_on_standard_error_as_whole_lines_without_tensorflows_noise(finished):
     done, _ = finished
     assert "epoch 2/2  loss" in done.stderr
@@ -65,7 +80,7 @@ def test_a_recorded_cell_runs_again_from_its_folder_and_can_be_varied(finished, 
 
 
 BAD = [
-    (["head=three_relu"], 'head=three_relu: there is no such option; valid is none, .*Did you mean "two_relu"'),
+    (["head=four_relu"], 'head=four_relu: there is no such option; valid is none, .*Did you mean "two_relu"'),
     (["pretrain.epoch=3"], 'pretrain.epoch=3: there is no such key. Did you mean "pretrain.epochs"'),
     (["hed=none"], 'hed=none: there is no such key. Did you mean "head"'),
     (["colour=blue"], "colour=blue: there is no such key. python run.py --help"),

@@ -24,6 +24,8 @@ from simclr.config.cell import (
 
 DIGEST = "d" * 64
 
+LOSS = ("loss=dcl", "loss.weighted=true")
+
 
 def changed(config: Config, key: str) -> Config:
     """The configuration with one setting changed to another value of its kind."""
@@ -37,6 +39,7 @@ def changed(config: Config, key: str) -> Config:
         "pretrain.sizes": [[24, 1.0]],
         "pretrain.precision": "mixed_float16",
         "head.name": "one_relu",
+        "head.norm": "none" if value == "batch" else "batch",
         "probe.layer": "encoder",
         "probe.flip": "false",
         "probe.crop": "whole",
@@ -61,7 +64,7 @@ KEYS = [(key, field.metadata["decides"]) for key, field, _ in settings(Config)]
 def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
     # A configuration in which every setting counts.
     network, views = (
-        ("encoder=small_resnet", "optimizer=lars"),
+        ("encoder=small_resnet", "head.norm=batch", "optimizer=lars", *LOSS),
         ("augment=simclr", "augment.blur=0.5", "augment.local_views=2"),
     )
     config = composed(
@@ -80,7 +83,15 @@ def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
         (["optimizer=lars"], set()),
         (["optimizer.schedule=constant"], {"optimizer.decay_steps"}),
         (["encoder=small_cnn"], {"encoder.stem", "encoder.shortcut"}),
-        (["encoder=small_resnet", "encoder.norm=group"], {"encoder.norm_momentum", "pretrain.statistics"}),
+        (["encoder=small_resnet", "encoder.norm=group"], {"encoder.norm_momentum"}),
+        (
+            ["encoder.norm=group", "head.norm=none"],
+            {"encoder.norm_momentum", "head.norm_momentum", "pretrain.statistics"},
+        ),
+        (["head.norm=none"], {"head.norm_momentum"}),
+        (["head=none"], {"head.hidden", "head.output", "head.norm", "head.norm_momentum"}),
+        (["loss=dcl", "loss.weighted=false"], {"loss.sigma"}),
+        (["loss=nt_xent"], {"loss.weighted", "loss.sigma"}),
         (["encoder=resnet50"], {"encoder.stem", "encoder.shortcut", "encoder.norm_momentum"}),
         (["augment.jitter=0"], {f"augment.{name}" for name in ("brightness", "contrast", "saturation", "hue")}),
         (["augment.local_views=0"], {"augment.local_area"}),
@@ -94,6 +105,7 @@ def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
 )
 def test_a_setting_that_another_one_makes_idle_is_no_difference(composed, overrides, idle):
     base = ["encoder=small_resnet", "optimizer=lars", "augment=simclr", "augment.blur=0.5", "augment.local_views=2"]
+    base += ["head.norm=batch", *LOSS]
     base = [each for each in base if each.partition("=")[0] not in {other.partition("=")[0] for other in overrides}]
     config = composed(*base, *overrides)
     key = describe(config, DIGEST).key
@@ -116,6 +128,12 @@ def test_what_was_trained_before_crops_were_redrawn_keeps_its_key(composed, over
     identity = pretraining_identity(composed(*overrides), DIGEST)
     assert {"augment.crop_area", "augment.blur"} < set(identity)
     assert not {"augment.crop_fit", "augment.blur_draw"} & set(identity)
+
+
+def test_what_was_trained_before_there_were_losses_and_norms_of_heads_keeps_its_key(composed):
+    identity = pretraining_identity(composed("experiment=imagenet5", "pretrain.precision=float32"), DIGEST)
+    assert not {key for key in identity if key.startswith(("loss.", "head.norm"))}
+    assert fingerprint(identity)[:16] == "849239681290c069"
 
 
 def test_other_data_are_another_pretraining(composed):
@@ -141,6 +159,9 @@ def test_automatic_precision_is_the_one_it_stands_for(composed):
         ("one_relu", "head.hidden=[256,7]", True),
         ("one_relu", "head.hidden=[7,128]", False),
         ("zero_relu", "head.hidden=[7,7]", True),
+        ("zero_relu", "head.hidden=[]", True),
+        ("three_relu", "head.hidden=[256,256,7]", False),
+        ("three_relu", "head.hidden=[256,256,128,7]", True),
         ("none", "head.output=7", True),
         ("zero_relu", "head.output=7", False),
         ("two_relu", "head.hidden=[256,7]", False),

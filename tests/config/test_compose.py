@@ -78,7 +78,7 @@ PLAIN = st.one_of(
             "+pretrain.batch_size=7",
             "+colour=blue",
             "hed=none",
-            "head=three_relu",
+            "head=four_relu",
             "head=null",
             "experiment=null",
             "hydra.verbose=true",
@@ -105,7 +105,7 @@ def test_plain_values_mean_what_hydra_makes_of_them(composer, overrides):
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("head=three_relu", "head=three_relu: there is no such option; valid is none, one_relu"),
+        ("head=four_relu", "head=four_relu: there is no such option; valid is none, one_relu, three_relu"),
         ("pretrain.epoch=3", 'pretrain.epoch=3: there is no such key. Did you mean "pretrain.epochs"'),
         ("pretrain.epochs=many", "pretrain.epochs=many: valid is a whole number"),
         ("pretrain.temperature=0", "pretrain.temperature=0: valid is at least 0.01"),

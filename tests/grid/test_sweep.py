@@ -78,7 +78,7 @@ REFUSED = [
         (),
         ', line 8: probe.lyer: there is no such key. Did you mean "probe.layer"',
     ),
-    (ABLATION.replace("two_relu]", "three_relu]"), (), ", line 7: head=three_relu: there is no such option"),
+    (ABLATION.replace("two_relu]", "four_relu]"), (), ", line 7: head=four_relu: there is no such option"),
     (
         ABLATION.replace("metric:", "conditions: []\n    metric:"),
         (),
@@ -132,7 +132,7 @@ def test_a_multirun_understands_what_hydras_own_sweeper_does(start, overrides, c
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["head=none,three_relu"], "head=three_relu: there is no such option"),
+        (["head=none,four_relu"], "head=four_relu: there is no such option"),
         (["seed=1,many"], "seed=many: valid is a whole number"),
         (["root=a,b"], "a grid has one root"),
         (["seed=interval(0,1)"], "seed=interval(0,1): an interval has no end"),

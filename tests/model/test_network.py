@@ -12,6 +12,8 @@ import pytest
 import tensorflow as tf
 
 from simclr.config import EncoderConfig, HeadConfig
+from simclr.config.cell import head_layers
+from simclr.config.head import RELU_LAYERS
 from simclr.foundation.errors import InvalidInput
 from simclr.model.network import build_network, layer_name, representation, representations
 from simclr.training.loss import nt_xent
@@ -65,6 +67,29 @@ def test_every_layer_is_at_the_documents_index(head: str) -> None:
         assert layer_name(model, index) == model.layers[index].name == name
         assert representation(model, index)(images()).shape == (4, width or 24)
         assert representation(model, name).output.shape == (None, width or 24)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("head", RELU_LAYERS)
+def test_the_table_of_a_heads_layers_is_the_networks(head: str, norm: str) -> None:
+    """The configuration's, which knows nothing of TensorFlow, by index, name and width."""
+    config = HeadConfig(head, hidden=[9, 8, 7], output=6, norm=norm)
+    model = build_network(SMALL, config, channels=3, image_size=16, seed=0)
+    table = head_layers(SMALL, config)
+    assert table[-1].name == "encoder"
+    for layer in table:
+        assert layer_name(model, layer.index or 0) == model.layers[layer.index or 0].name == layer.name
+        assert representation(model, layer.name)(images()).shape == (4, layer.width)
+    assert len(table) == len(model.layers) - 2
+
+
+def test_a_normed_heads_representations_are_what_the_network_computes() -> None:
+    model = build_network(SMALL, HeadConfig("two_relu", norm="batch"), channels=3, image_size=16, seed=0)
+    model(images(), training=True)
+    found = representations(model, ["norm_1", "relu_1", "projection", "projection_norm"])(images())
+    np.testing.assert_allclose(found["projection_norm"], model(images()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found["relu_1"], np.maximum(found["norm_1"], 0))
+    assert not np.allclose(found["projection"], found["projection_norm"])
 
 
 def test_the_backbone_is_one_layer(network: Any) -> None:
@@ -193,15 +218,20 @@ def test_building_leaves_the_random_state_of_tensorflow_and_numpy_alone() -> Non
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("head", ["two_relu", "none"])
+@pytest.mark.parametrize("head", ["two_relu", "none", "normed"])
 def test_embeddings_are_float32_in_every_precision(precision: str, head: str) -> None:
-    model = build(head, precision=precision)
+    def build(precision: str = "float32") -> Any:
+        config = HeadConfig("two_relu", norm="batch") if head == "normed" else HeadConfig(head)
+        return build_network(SMALL, config, channels=3, image_size=16, seed=0, precision=precision)
+
+    model = build(precision)
     assert model.dtype_policy.name == precision
     assert model.output.dtype == "float32"
     assert {weight.dtype for weight in model.weights} == {"float32"}
     names = ["encoder", "stage_2"]
     assert {each.dtype for each in representations(model, names)(images()).values()} == {tf.float32}
-    np.testing.assert_allclose(model(images()), build(head)(images()), rtol=0.1, atol=0.05)
+    np.testing.assert_allclose(model(images()), build()(images()), rtol=0.1, atol=0.05)
+    assert model(images(), training=True).dtype == tf.float32
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
@@ -222,7 +252,7 @@ def test_the_global_policy_is_left_as_it_was() -> None:
     with pytest.raises(ValueError, match="float31"):
         build(precision="float31")
     with pytest.raises(InvalidInput):
-        build("three_relu", precision="mixed_bfloat16")
+        build("four_relu", precision="mixed_bfloat16")
     assert keras.config.dtype_policy() == before
 
 

@@ -64,6 +64,22 @@ def test_what_it_needs_is_told_before_anything_is_written(measured, tmp_path, mo
     assert not (tmp_path / "taken").exists()
 
 
+def test_a_head_with_norms_gives_the_same_features_in_kerass_own_layers_and_in_onnx(composed, tmp_path: Path):
+    start_tensorflow(None)
+    config = composed("head=three_relu", "head.norm=batch", "data.image_size=32")
+    network = build_network(config.encoder, config.head, 3, 32, seed=0)
+    images = np.random.default_rng(1).random((5, 32, 32, 3), np.float32)
+    network(images, training=True)  # moves the norms' statistics
+    ours = representation(network, "projection_norm")
+    model = _plain(ours)
+    assert {type(layer).__module__.partition(".")[0] for layer in model._flatten_layers()} == {"keras"}
+    np.testing.assert_allclose(model(images), ours(images), rtol=1e-4, atol=1e-5)
+    _write_onnx(model, tmp_path / ONNX_FILE)
+    session = onnxruntime.InferenceSession(tmp_path / ONNX_FILE, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"images": images})
+    np.testing.assert_allclose(found, ours(images), rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "encoder", ["small_cnn", "small_resnet", "resnet18", pytest.param("resnet50", marks=pytest.mark.slow)]
 )

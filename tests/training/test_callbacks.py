@@ -9,11 +9,15 @@ import math
 import numpy as np
 import pytest
 
+from simclr.config import LossConfig
 from simclr.evaluation.monitor import NeighbourMonitor
 from simclr.foundation.errors import RunFailed
 from simclr.training.callbacks import EpochFacts, HistoryFile, StopOnCollapse, StopOnNonFiniteLoss
+from simclr.training.objective import chance
 from simclr.training.pretrain import pretrain
 from tests.training.test_pretrain import TINY
+
+CHANCE = chance(LossConfig(), batch_size=16)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_at_once_and_says_what_to_try(composed, made_up_split):
@@ -34,7 +38,7 @@ def test_float32_is_only_advised_where_it_is_not_in_use(precision, mentioned):
 
 
 def test_a_collapse_is_told_once(caplog):
-    watch = StopOnCollapse(0, 16)
+    watch = StopOnCollapse(0, CHANCE)
     with caplog.at_level(logging.WARNING):
         for epoch in range(3):
             watch.on_epoch_end(epoch, {"spread": 0.001})
@@ -46,7 +50,7 @@ def test_a_network_that_cannot_tell_images_apart_is_called_collapsed(composed, m
     identical = type(same)(np.zeros_like(same.pixels), same.labels, same.aspect, same.paths)
     config = composed(*TINY, "augment.noise=0", "augment.brightness=0")
     with caplog.at_level(logging.WARNING):
-        pretrain(config.recipe, identical, "float32", [StopOnCollapse(0, 16)])
+        pretrain(config.recipe, identical, "float32", [StopOnCollapse(0, CHANCE)])
     assert "collapsed" in caplog.text
 
 
@@ -55,38 +59,49 @@ def test_a_network_that_stays_collapsed_ends_the_run_and_says_what_to_try(compos
     identical = type(same)(np.zeros_like(same.pixels), same.labels, same.aspect, same.paths)
     config = composed(*TINY, "augment.noise=0", "augment.brightness=0")
     with pytest.raises(RunFailed, match=r"collapsed for 2 epochs \(at epoch 2 .* try a lower learning rate"):
-        pretrain(config.recipe, identical, "float32", [StopOnCollapse(2, 16)])
+        pretrain(config.recipe, identical, "float32", [StopOnCollapse(2, CHANCE)])
+
+
+@pytest.mark.parametrize("weighted", ["loss.weighted=false", "loss.weighted=true"])
+def test_the_chance_that_a_collapse_is_told_by_is_the_losss_own(composed, made_up_split, weighted):
+    two = made_up_split(4)  # of two images a batch, ln 3 for NT-Xent and ln 2 for the decoupled loss
+    identical = type(two)(np.zeros_like(two.pixels), two.labels, two.aspect, two.paths)
+    still = ("pretrain.batch_size=2", "augment.noise=0", "augment.brightness=0", "loss=dcl", weighted)
+    config = composed(*TINY, *still)
+    with pytest.raises(RunFailed, match=r"collapsed for 2 epochs .*; chance is 0\.693"):
+        pretrain(config.recipe, identical, "float32", [StopOnCollapse(2, chance(config.loss, 2))])
+    pretrain(config.recipe, identical, "float32", [StopOnCollapse(2, chance(LossConfig(), 2))])
 
 
 COLLAPSED, STARTING, LEARNING = (
-    {"spread": 0.01, "loss": math.log(31)},  # of 16 images
-    {"spread": 0.3, "loss": math.log(31)},
-    {"spread": 0.01, "loss": 0.9 * math.log(31)},
+    {"spread": 0.01, "loss": CHANCE},
+    {"spread": 0.3, "loss": CHANCE},
+    {"spread": 0.01, "loss": 0.9 * CHANCE},
 )
 
 
 @pytest.mark.parametrize("other", [STARTING, LEARNING], ids=["spread", "below chance"])
 def test_a_network_that_recovers_is_left_alone(other):
-    watch = StopOnCollapse(3, 16)
+    watch = StopOnCollapse(3, CHANCE)
     for epoch, logs in enumerate([COLLAPSED, COLLAPSED, other] * 4):
         watch.on_epoch_end(epoch, logs)
 
 
 def test_epochs_of_earlier_attempts_count_as_collapsed_too():
-    watch = StopOnCollapse(3, 16, [STARTING, COLLAPSED, COLLAPSED])
+    watch = StopOnCollapse(3, CHANCE, [STARTING, COLLAPSED, COLLAPSED])
     with pytest.raises(RunFailed, match="for 3 epochs"):
         watch.on_epoch_end(3, COLLAPSED)
 
 
 def test_a_collapsed_run_goes_on_where_that_is_wanted():
-    watch = StopOnCollapse(0, 16)
+    watch = StopOnCollapse(0, CHANCE)
     for epoch in range(100):
         watch.on_epoch_end(epoch, COLLAPSED)
 
 
 def test_a_healthy_run_is_not_called_collapsed(composed, made_up_split, caplog):
     with caplog.at_level(logging.WARNING):
-        pretrain(composed(*TINY).recipe, made_up_split(50), "float32", [StopOnCollapse(1, 16)])
+        pretrain(composed(*TINY).recipe, made_up_split(50), "float32", [StopOnCollapse(1, CHANCE)])
     assert caplog.text == ""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -89,6 +91,25 @@ def test_a_run_in_microbatches_ends_where_one_in_whole_batches_does(composed, ma
     assert other.history[-1]["loss"] == pytest.approx(
         one.history[-1]["loss"], abs=2e-3 if precision == "float32" else 5e-2
     )
+
+
+def test_norms_of_the_head_see_the_microbatch_and_each_once():
+    """As the encoder's do: without another batch norm, what differs from the whole batch is the head's doing."""
+    encoder = EncoderConfig(name="small_resnet", widths=[8, 16], blocks=[1, 1], stem="strided", norm="group")
+    head = replace(HEAD, norm="batch")
+    whole, parts = (build_network(encoder, head, 1, 16, seed=0) for _ in range(2))
+    images = views(8)
+    embeddings, gradients = whole_gradients(whole, images)
+    cached, found = tf.function(lambda batch: cached_gradients(parts, batch, 8, loss))(images)
+    assert cached.numpy() == pytest.approx(embeddings.numpy(), abs=1e-4)
+    for one, other in zip(gradients, found, strict=True):
+        assert other.numpy() == pytest.approx(one.numpy(), abs=1e-4)
+    for name in ("norm_1", "projection_norm"):
+        moving = [model.get_layer(name).moving_variance.numpy() for model in (whole, parts)]
+        assert moving[1] == pytest.approx(moving[0], abs=1e-6)
+        assert np.abs(moving[0] - 1).max() > 1e-4
+    cached, _ = cached_gradients(parts, images, 2, loss)
+    assert np.abs(cached.numpy() - embeddings.numpy()).max() > 1e-3
 
 
 def test_a_microbatch_that_does_not_divide_the_batch_is_refused(composed):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from simclr.evaluation.monitor import NeighbourMonitor
 from simclr.model.network import build_network
+from simclr.training.objective import Objective
 from simclr.training.optimizer import build_optimizer
 from simclr.training.pretrain import ContrastiveModel, pretrain
 from simclr.training.resume import Saving
@@ -75,13 +76,37 @@ def test_what_a_callback_adds_to_an_epoch_is_in_the_history(tiny):
 
 def test_local_views_change_the_weights_and_leave_moving_statistics_to_the_two_views(tiny, composed):
     _, images, done = tiny
-    at_rest = [*TINY, "optimizer.learning_rate=1e-30"]
+    at_rest = [*TINY, "head.norm=batch", "optimizer.learning_rate=1e-30"]
     found = pretrain(composed(*at_rest, "augment.local_views=2").recipe, images, "float32")
     plain = pretrain(composed(*at_rest).recipe, images, "float32")
     np.testing.assert_allclose(weights(found.network), weights(plain.network), rtol=1e-6, atol=1e-20)
     learnt = pretrain(composed(*TINY, "augment.local_views=2").recipe, images, "float32")
     assert learnt.history[-1]["loss"] < learnt.history[0]["loss"]
     assert (weights(learnt.network) != weights(done.network)).any()
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ("pretrain.statistics=apart",),
+        ("augment.local_views=1", "pretrain.xla=true"),
+        ("pretrain.microbatch=4", "loss=dcl"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("head", ["three_relu", "zero_relu"])
+def test_a_head_with_norms_trains(composed, made_up_split, head, extra):
+    config = composed(*TINY, f"head={head}", "head.hidden=[16,16,16]", "head.norm=batch", *extra)
+    done = pretrain(config.recipe, made_up_split(50), "float32")
+    assert min(row["loss"] for row in done.history[1:]) < done.history[0]["loss"]
+    assert np.ptp(done.network.get_layer("projection_norm").moving_mean) > 0
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_a_head_with_norms_trains_in_reduced_precision(composed, made_up_split, precision):
+    done = pretrain(composed(*TINY, "head.norm=batch").recipe, made_up_split(50), precision)
+    assert np.isfinite(done.history[-1]["loss"])
+    assert done.network.output.dtype == "float32"
 
 
 @pytest.mark.parametrize("name", ["sgd", "lars"])
@@ -159,7 +184,7 @@ def test_a_step_is_one_gradient_step_on_nt_xent(composed, made_up_split):
 
     config, images = composed(*TINY), made_up_split(50)
     network = build_network(config.encoder, config.head, 1, 16, 0)
-    model = ContrastiveModel(network, images, config.augment, 0.2, 0, 16)
+    model = ContrastiveModel(network, images, config.augment, Objective(config.loss, 0.2), 0, 16)
     optimizer = build_optimizer(config.optimizer, 9, 3, 16)
     optimizer.build(network.trainable_variables)
     model.compile(optimizer=optimizer)
@@ -248,7 +273,7 @@ def ready(config, images, precision, size=16):
         network,
         images,
         config.augment,
-        settings.temperature,
+        Objective(config.loss, settings.temperature),
         0,
         size,
         microbatch=settings.microbatch,

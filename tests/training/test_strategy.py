@@ -87,6 +87,11 @@ def test_two_devices_make_the_steps_of_one():
     on_devices(2, same_steps)
 
 
+@pytest.mark.parametrize("overrides", [("head.norm=batch",), ("loss=dcl", "loss.weighted=true")], ids=" ".join)
+def test_two_devices_make_the_steps_of_one_with_other_heads_and_losses(overrides):
+    on_devices(2, same_steps, *overrides, "pretrain.epochs=1")
+
+
 @pytest.mark.slow
 def test_two_devices_make_the_steps_of_one_with_local_views():
     on_devices(2, same_steps, "augment.local_views=2")
@@ -193,6 +198,7 @@ def same_views(augment: str) -> None:
     import tensorflow as tf
 
     from simclr.model.network import build_network
+    from simclr.training.objective import Objective
     from simclr.training.pretrain import ContrastiveModel
     from simclr.training.replicas import strategy_named
 
@@ -201,7 +207,7 @@ def same_views(augment: str) -> None:
 
     def model() -> ContrastiveModel:
         network = build_network(config.encoder, config.head, 3, 16, 0)
-        return ContrastiveModel(network, images, config.augment, 0.2, 0, 16)
+        return ContrastiveModel(network, images, config.augment, Objective(config.loss, 0.2), 0, 16)
 
     whole = model().views(step, tf.range(8))
     strategy = strategy_named("mirrored")
