@@ -20,6 +20,7 @@ from tests.benchmarks import (
     rates,
     report,
     reuse,
+    seeds,
     shares,
     start,
     step,
@@ -43,6 +44,7 @@ BENCHMARKS = {
     "precision": precision.measure,
     "curve": curve.measure,
     "rates": rates.measure,
+    "seeds": seeds.measure,
     "gpu": gpu.measure,
 }
 
