@@ -7,8 +7,8 @@ it was started, any other one, and one that is suspended, by its silence, in the
 A claim is a numbered file in a folder of its own, and the highest number has it. Whoever finds its holder dead makes
 the next number, which only one can, and removes the others; a holder that wakes up finds that and stops, and what it
 was going to write comes into no place any more (:mod:`.guard`). Of a file system nothing else is asked than that a
-file can be made by one alone (``O_EXCL``): no ``flock``, which network file systems lack, and no exchange of names. What
-dies leaves a file that the next one removes: nothing is to be cleaned up.
+file can be made by one alone (``O_EXCL``): no ``flock``, which network file systems lack, and no exchange of names.
+What dies leaves a file that the next one removes: nothing is to be cleaned up.
 """
 
 from __future__ import annotations
