@@ -84,7 +84,7 @@ def obtain(
                     remote.give_up(cell.key)
                 raise
             made_here = True
-        return pretraining, seen.of_trained(cell, asked or images, pretraining, claim, session, others)
+        return pretraining, seen.of_trained(cell, asked or images, pretraining, session, others)
 
     remote = session.remote
     place = store.place(root, cell.key)
@@ -165,7 +165,6 @@ def _pretrain(
         session.tell(**facts)
 
     def save(state: Checkpoint) -> None:
-        claim.check()
         state.save(place / store.CHECKPOINT)
         tell(epoch=len(state.history), epochs=settings.epochs)  # the last word, if it stops here
         log.debug("saved at step %d", state.step)
@@ -195,7 +194,6 @@ def _pretrain(
         pretrained = pretrain(config.recipe, images.pretraining, precision, watching, saving)
     finally:
         bar.close()
-    claim.check()
     images.check()
     return store.publish(
         place,

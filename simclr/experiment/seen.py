@@ -40,9 +40,7 @@ def find(cell: Cell, pretraining: Pretraining, network: str = TRAINED) -> Featur
     return pretraining.features(cell.seen, network, cell.layer.name)
 
 
-def of_trained(
-    cell: Cell, images: Images, pretraining: Pretraining, claim: store.Claim, session: Session, others: Others
-) -> Features:
+def of_trained(cell: Cell, images: Images, pretraining: Pretraining, session: Session, others: Others) -> Features:
     """Compute what the trained network makes of the images, and, of few of them, the untrained one at every layer too.
 
     In float32 whatever the training's precision was, so that anyone who loads the weights has the same features.
@@ -51,12 +49,11 @@ def of_trained(
         cell: whose layer is wanted.
         images: those that are asked about.
         pretraining: the cell's.
-        claim: to it.
         session: keeps the time.
         others: whose layers are wanted as well.
     """
     networks = (TRAINED, UNTRAINED) if _are_few(cell, images) else (TRAINED,)
-    _compute(cell, images, pretraining, claim, session, others, networks)
+    _compute(cell, images, pretraining, session, others, networks)
     found = find(cell, pretraining)
     assert found is not None
     return found
@@ -71,13 +68,13 @@ def of_untrained(cell: Cell, images: Images, pretraining: Pretraining, session: 
         except Damaged:
             return None
 
-    def make(claim: store.Claim) -> Features:
+    def make(_: store.Claim) -> Features:
         from simclr.training.runtime import start_tensorflow
 
         settings = cell.config.pretrain
         with session("start"):
             start_tensorflow(settings.threads, settings.strategy, settings.xla, settings.workers_minutes)
-        _compute(cell, images, pretraining, claim, session, others, (UNTRAINED,))
+        _compute(cell, images, pretraining, session, others, (UNTRAINED,))
         found = find(cell, pretraining, UNTRAINED)
         assert found is not None
         return found
@@ -118,7 +115,6 @@ def _compute(
     cell: Cell,
     images: Images,
     pretraining: Pretraining,
-    claim: store.Claim,
     session: Session,
     others: Others,
     networks: Iterable[str],
@@ -147,7 +143,6 @@ def _compute(
             facts, views = dict[str, dict[str, Any]](), None
             if which == TRAINED:
                 facts, views = _of_views(cell, images, pretraining, network, names)
-            claim.check()
             images.check()
             for layer, folder in missing.items():
                 publish(folder, {"versions": machine.versions(), **facts.get(layer, {})}, views)

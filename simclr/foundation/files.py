@@ -22,6 +22,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from simclr.foundation import guard
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -49,6 +51,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        guard.ask(path)
         temporary.replace(path)
         sync(path.parent)
     except BaseException:
@@ -126,12 +129,6 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file's whole content at once, see :func:`whole_file`."""
     with whole_file(path) as file:
         file.write(content)
-
-
-def remove_unfinished(path: Path) -> None:
-    """Remove what killed processes left half-written of a file; what else lies beside it is somebody else's."""
-    for left in path.parent.glob(f".{path.name}.*"):
-        left.unlink(missing_ok=True)
 
 
 def remove_stale(folder: Path, seconds: float = 3600) -> None:
@@ -267,6 +264,7 @@ def set_aside(folder: Path) -> Path:
     while aside.exists():
         number += 1
         aside = folder.with_name(f"{stem}.{number}")
+    guard.ask(folder)
     return folder.rename(aside)
 
 

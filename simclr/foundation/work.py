@@ -5,9 +5,10 @@ sees the files, on any machine, can tell who lives: a process that can be seen f
 it was started, any other one, and one that is suspended, by its silence, in the file server's own time.
 
 A claim is a numbered file in a folder of its own, and the highest number has it. Whoever finds its holder dead makes
-the next number, which only one can, and removes the others; a holder that wakes up finds that and stops. Of a file
-system nothing else is asked than that a file can be made by one alone (``O_EXCL``): no ``flock``, which network file
-systems lack, and no exchange of names. What dies leaves a file that the next one removes: nothing is to be cleaned up.
+the next number, which only one can, and removes the others; a holder that wakes up finds that and stops, and what it
+was going to write comes into no place any more (:mod:`.guard`). Of a file system nothing else is asked than that a
+file can be made by one alone (``O_EXCL``): no ``flock``, which network file systems lack, and no exchange of names.
+What dies leaves a file that the next one removes: nothing is to be cleaned up.
 """
 
 from __future__ import annotations
@@ -156,7 +157,8 @@ class Word:
 
     def _is_gone(self) -> bool:
         try:
-            return not os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
+            with self.path.open("rb") as file:  # see :func:`said`
+                return not os.path.samestat(os.fstat(file.fileno()), os.fstat(self._descriptor))
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
                 return True
@@ -171,7 +173,7 @@ class Claim(Word):
         super().__init__(folder / str(number))
 
     def check(self) -> None:
-        """To be called before anything is published.
+        """To be called before anything is put in place, see :func:`.guard.guarded`.
 
         Raises:
             ClaimLost: another process has taken over.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from simclr.foundation import machine
+from simclr.foundation import guard, machine
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import Damaged
 from simclr.foundation.work import Claim
@@ -106,6 +106,7 @@ def checkpoint(where: Path, report: Report) -> Checkpoint | None:
         return Checkpoint.load(where / CHECKPOINT)
     except Damaged as damage:
         aside = (where / CHECKPOINT).with_name(f"{CHECKPOINT}.set-aside")
+        guard.ask(where)
         (where / CHECKPOINT).replace(aside)
         report(f"{where}: {damage}: set aside as {aside.name}; starting from the beginning")
         return None

@@ -16,12 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.foundation.files import (
-    MANIFEST,
     Damaged,
     array_file,
     make_folder,
     mapped,
-    remove_unfinished,
     seal,
     sealed,
     set_aside,
@@ -81,9 +79,7 @@ def find(folder: Path) -> Features | None:
 
 
 def cleared(folder: Path, report: Report) -> Features | None:
-    """The same by whoever holds the claim: what is damaged is set aside, what was left half-written removed."""
-    for name in (*FILES, MANIFEST):
-        remove_unfinished(folder / name)
+    """The same by whoever holds the claim: what is damaged is set aside."""
     try:
         return find(folder)
     except Damaged as damage:

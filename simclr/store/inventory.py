@@ -17,8 +17,8 @@ from simclr.records import result
 from simclr.records.status import queued
 from simclr.store.explain import Stage, availability
 from simclr.store.features import FEATURES
-from simclr.store.once import Place, at_rest, last_word
-from simclr.store.pretraining import CLAIM, Pretraining, claim_of, every, find, folder
+from simclr.store.once import CLAIM, Place, at_rest, last_word
+from simclr.store.pretraining import Pretraining, every, find, folder
 
 BEING_MEASURED = " (being measured)"
 STALE_SECONDS = 3600.0
@@ -159,7 +159,7 @@ def _unused_baselines(root: str | Path, unfinished: bool) -> Iterator[Removable]
 def remove(path: Path) -> bool:
     """Delete what :func:`prunable` named; False where somebody has begun to make it, or to use it, in the meantime."""
     owner = path.parent if path.name == FEATURES else path
-    with at_rest(_place(owner)) as nobody:
+    with at_rest(Place("", owner)) as nobody:
         if not nobody or (_is_pretraining(owner) and _has_come_into_use(path, owner)):
             return False
         if not path.is_dir():
@@ -201,12 +201,8 @@ def _is_aside(name: str) -> bool:
     return SET_ASIDE in name or name.endswith(SET_ASIDE.rstrip("-"))
 
 
-def _place(path: Path) -> Place:
-    return Place("", claim_of(path))
-
-
 def _busy(path: Path) -> bool:
-    last = last_word(_place(path))
+    last = last_word(Place("", path))
     return last is not None and last.alive
 
 

@@ -11,7 +11,10 @@ from typing import TypeVar
 
 from simclr.foundation import work
 from simclr.foundation.errors import RunFailed
+from simclr.foundation.guard import guarded
 from simclr.foundation.work import Claim, ClaimLost, Said
+
+CLAIM = ".claim"
 
 Report = Callable[[str], None]
 
@@ -20,10 +23,15 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True)
 class Place:
-    """A thing that is made once: what it is called, and the folder of its claim."""
+    """A thing that is made once: what it is called, and its folder."""
 
     what: str
-    claim: Path
+    folder: Path
+
+    @property
+    def claim(self) -> Path:
+        """The folder of its claim."""
+        return self.folder.with_name(f".{self.folder.name}{CLAIM}")
 
 
 def made_once(
@@ -39,9 +47,9 @@ def made_once(
     """The thing that ``find`` finds, made by ``make`` if no process has made it or is at it.
 
     Args:
-        place: what it is called, and where its claim is.
+        place: what it is called, and where it is.
         find: looks for the finished thing; not while another process is at it.
-        make: makes it, and calls ``claim.check()`` before it publishes.
+        make: makes it in its folder, where nothing more comes into place once another process has taken over.
         report: takes what there is to say, a line at a time.
         meanwhile: called while another process is at it: does something else that is useful and returns True, or
             returns False where there is nothing, and then it is waited for.
@@ -74,10 +82,11 @@ def made_once(
             continue
         undone = True
         try:
-            if (found := find()) is None:
-                if waited_for is not None:
-                    report(f"taking over {place.what}: {waited_for.process} left it unfinished")
-                found = make(claim)
+            with guarded(place.folder, claim.check):
+                if (found := find()) is None:
+                    if waited_for is not None:
+                        report(f"taking over {place.what}: {waited_for.process} left it unfinished")
+                    found = make(claim)
             undone = False
             return found
         except ClaimLost:

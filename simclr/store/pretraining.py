@@ -29,18 +29,17 @@ from simclr.foundation.files import (
     SET_ASIDE,
     Damaged,
     make_folder,
-    remove_unfinished,
     seal,
     sealed,
     set_aside,
     whole_file,
+    write_whole,
 )
 from simclr.store import features
 from simclr.store.features import FEATURES, Features
 from simclr.store.once import Place, Report
 
 WEIGHTS, HISTORY, CONFIG, CHECKPOINT = "network.npz", "history.csv", "config.yaml", "checkpoint.npz"
-CLAIM = ".claim"
 # Hidden beside the weights until their manifest is there: so that a process killed in between has left something
 # unfinished, where a manifest that went missing later is damage.
 PUBLISHING = ".publishing"
@@ -94,13 +93,7 @@ def folder(root: str | Path, key: str) -> Path:
 
 def place(root: str | Path, key: str) -> Place:
     """The pretraining of a key as something that one process makes."""
-    where = folder(root, key)
-    return Place(f"pretraining {key}", claim_of(where))
-
-
-def claim_of(where: Path) -> Path:
-    """The folder of the claim of a folder in the store."""
-    return where.with_name(f".{where.name}{CLAIM}")
+    return Place(f"pretraining {key}", folder(root, key))
 
 
 def find(root: str | Path, key: str, *, verify: bool = True) -> Pretraining | None:
@@ -133,31 +126,24 @@ def publish(where: Path, weights: Arrays, facts: Mapping[str, Any]) -> Pretraini
     Raises:
         OSError: it cannot be written; the checkpoint stays.
     """
-    try:
-        (where / PUBLISHING).touch()
-        save_arrays(where / WEIGHTS, weights)
-        manifest = seal(where, [WEIGHTS, HISTORY, CONFIG], {"schema": SCHEMA, "key": where.name, **facts})
-    except BaseException:
-        for name in (WEIGHTS, PUBLISHING):  # in this order: without a manifest the weights would pass for damaged
-            (where / name).unlink(missing_ok=True)
-        raise
+    write_whole(where / PUBLISHING, b"")
+    save_arrays(where / WEIGHTS, weights)
+    manifest = seal(where, [WEIGHTS, HISTORY, CONFIG], {"schema": SCHEMA, "key": where.name, **facts})
     for name in (CHECKPOINT, PUBLISHING):
         (where / name).unlink(missing_ok=True)
     return Pretraining(where, manifest)
 
 
 def clear(root: str | Path, key: str, report: Report) -> None:
-    """Set aside what is damaged of a pretraining, and remove what a killed process left half-written.
+    """Set aside what is damaged of a pretraining, and remove what a killed process left of a finished one.
 
     Only whoever holds the claim may do that.
     """
     where = folder(root, key)
     try:
-        found = find(root, key)
-        (where / (WEIGHTS if found is None else CHECKPOINT)).unlink(missing_ok=True)
-        for name in (WEIGHTS, HISTORY, CONFIG, CHECKPOINT, MANIFEST):
-            remove_unfinished(where / name)
-        (where / PUBLISHING).unlink(missing_ok=True)
+        if find(root, key) is not None:
+            for name in (CHECKPOINT, PUBLISHING):
+                (where / name).unlink(missing_ok=True)
     except Damaged as damage:
         aside = set_aside(where)
         make_folder(where)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from simclr.foundation import machine
 from simclr.foundation.errors import one_line
-from simclr.foundation.files import MANIFEST, as_file_name
+from simclr.foundation.files import MANIFEST, as_file_name, whole_file
 from simclr.tracking import artifacts, client, content
 from simclr.tracking.client import Value, reason, within
 from simclr.tracking.connection import Connection
@@ -199,8 +201,10 @@ class Tracker:
                 if not found:
                     return False
                 into.mkdir(parents=True, exist_ok=True)
-                for file in sorted(found, key=lambda name: name == MANIFEST):  # last, as it makes the others count
-                    (draft / file).replace(into / file)
+                with ExitStack() as stack:  # ends with what it began with: the manifest, as it makes the others count
+                    for file in sorted(found, key=lambda name: name != MANIFEST):
+                        fetched = stack.enter_context((draft / file).open("rb"))
+                        shutil.copyfileobj(fetched, stack.enter_context(whole_file(into / file)))
                 return True
         except OSError as error:
             log.warning("W&B: the pretraining %s cannot be put in place (%s)", key, one_line(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import math
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import keras
 
 from simclr.foundation.errors import RunFailed
+from simclr.foundation.files import write_whole
 from simclr.foundation.work import Claim
 from simclr.training.pace import Pace, steps_done
 
@@ -27,7 +29,7 @@ CHANCE_WITHIN = 0.01
 
 
 class StopWhereLost(keras.callbacks.Callback):  # type: ignore[misc]
-    """Ends the run at the next step after another process has taken it over, before anything more is written.
+    """Ends the run at the next step after another process has taken it over: what it does is of no use any more.
 
     Raises:
         ClaimLost: at that step.
@@ -38,9 +40,6 @@ class StopWhereLost(keras.callbacks.Callback):  # type: ignore[misc]
         self._claim = claim
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self._claim.check()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._claim.check()
 
 
@@ -155,31 +154,33 @@ class EpochFacts(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class HistoryFile(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes each epoch's logs as a line of a CSV file, which can be read at any time.
+    """Writes each epoch's logs as a line of a CSV file, which can be read at any time: whole, whenever an epoch ends.
 
     Speed is left out, so that the file of a run is the same to the byte each time, stopped in between or not.
     """
 
     def __init__(self, path: Path, epochs_before: Sequence[dict[str, float]] = ()) -> None:
         super().__init__()
-        self._path = path
-        path.unlink(missing_ok=True)
-        for row in epochs_before:
-            self.on_epoch_end(int(row["epoch"]), {name: value for name, value in row.items() if name != "epoch"})
+        self._path, self._history = path, list(epochs_before)
+        if self._history:  # there may be no further epoch
+            self._write()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if epoch == 0:  # from the beginning, also where the state to go on from proved to be another network's
-            self._path.unlink(missing_ok=True)
+            self._history = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        facts = {name: f"{value:.8g}" for name, value in (logs or {}).items() if name != "images_per_second"}
-        row = {"epoch": epoch + 1, **facts}
-        new = not self._path.exists()
-        with self._path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        self._history.append({"epoch": epoch, **(logs or {})})
+        self._write()
+
+    def _write(self) -> None:
+        names = [name for name in self._history[-1] if name not in ("epoch", "images_per_second")]
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(["epoch", *names])
+        for row in self._history:
+            writer.writerow([int(row["epoch"]) + 1, *(f"{row.get(name, math.nan):.8g}" for name in names)])
+        write_whole(self._path, text.getvalue().encode())
 
 
 class ShowHistory(keras.callbacks.Callback):  # type: ignore[misc]

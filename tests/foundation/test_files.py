@@ -358,7 +358,7 @@ def use(by):
         assert word is not None
         place = root / "pretrained" / "abc"
         made_once(
-            Place("it", root / "pretrained" / ".abc.claim"),
+            Place("it", place),
             lambda: None,
             lambda claim: (claim.tell(epoch=1), make_folder(place), write_whole(place / "network", by)),
             print,

@@ -83,12 +83,6 @@ def test_damage_is_found_and_that_layer_set_aside_alone_and_that_is_said(folders
     assert find(folders["projection"]) is not None
 
 
-def test_what_a_killed_process_left_half_written_is_removed(folders):
-    (folders["encoder"] / ".train.npy.abcd").write_bytes(b"half")
-    assert cleared(folders["encoder"], lambda _: None) is not None
-    assert not list(folders["encoder"].glob(".*"))
-
-
 def test_on_a_full_disk_nothing_is_left_of_them(tmp_path):
     with small_disk(tmp_path, megabytes=2) as disk:
         disk.leave(20_000)

@@ -28,7 +28,7 @@ class Thing:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "thing" / "made"
-        self.place = Place("the thing", folder / ".thing.claim")
+        self.place = Place("the thing", folder / "thing")
         self.made: list[str] = []
         self.said: list[str] = []
 
@@ -150,7 +150,7 @@ from simclr.store.once import Place, made_once
 
 folder = Path(sys.argv[1])
 made = folder / "thing" / "made"
-place = Place("the thing", folder / ".thing.claim")
+place = Place("the thing", folder / "thing")
 
 def make(claim):
     with (folder / "makers").open("a") as makers:
