@@ -73,10 +73,10 @@ def _standard_output_elsewhere() -> Iterator[None]:
         os.close(nowhere)
 
 
-def end_processes() -> None:
+def let_go(patience: Patience) -> None:
     """End the client's own processes that this one has started, without asking: they answer nobody any more.
 
-    They stay where somebody else's run is among theirs.
+    The next run starts another one. They stay where somebody else's run is among theirs.
     """
     import wandb
 
@@ -84,6 +84,10 @@ def end_processes() -> None:
         for pid in _processes():
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+        try:
+            patience.wait(patience.left / 2, lambda: wandb.teardown(exit_code=1))
+        except Exception as error:  # of a goodbye to nobody
+            log.debug("W&B: %s", reason(error))
 
 
 def _processes() -> list[int]:
@@ -151,20 +155,6 @@ def run_settings(patience: Patience, stop: Callable[[], None]) -> wandb.Settings
         # It writes down every SLURM_ variable of the environment, Slurm's token among them.
         x_disable_meta=any(name.startswith("SLURM") for name in os.environ),
     )
-
-
-def start_again(patience: Patience) -> None:
-    """Leave behind the client's process, which still holds a run that did not begin, unless others run there too."""
-    import wandb
-
-    if wandb.run is None:
-        end_processes()
-        with suppress(Exception):  # of a goodbye to nobody
-            patience.wait(patience.left / 2, lambda: wandb.teardown(exit_code=1))
-        try:
-            patience.wait(patience.left / 2, set_up)
-        except Exception as error:
-            log.debug("W&B: %s", reason(error))
 
 
 def api(patience: Patience) -> wandb.Api:

@@ -152,7 +152,7 @@ class Connection:
             self.patience.wait(self.patience.left, lambda: run.finish(exit_code=exit_code))
         except Exception as error:
             self._unsent(f"the run could not be finished: {reason(error)}")
-            return client.end_processes()
+            return client.let_go(self.patience)
         if self.online:
             self.ask("ask for the run", lambda: client.arrived(path, self.patience))
         return None
@@ -166,6 +166,7 @@ class Connection:
         tracking, own = self._settings, self.sweep_id is None
 
         def init() -> wandb.Run:
+            client.set_up()  # again, where an attempt before this one was let go
             return wandb.init(
                 project=tracking.project if own else None,
                 entity=tracking.entity if own else None,
@@ -183,7 +184,7 @@ class Connection:
             run = self.patience.wait(seconds, init)
         except Exception as error:
             if seconds:
-                client.start_again(self.patience)
+                client.let_go(self.patience)  # it still holds the run
             return reason(error)
         self.run, self.online, self.folder = run, mode == "online", Path(run.dir).parent
         return None

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import REPOSITORY
 from tests.machine import SMALL, Machine, Process, begin_sweep, left_running, sweep_file, until_ended
 from tests.wandb_service import KEY, Fault, Run, Service
 
@@ -60,20 +61,22 @@ def test_cells_in_one_process_wait_for_a_server_that_hangs_no_longer_than_one(
     service: Service, machine: Callable[[str], Machine]
 ) -> None:
     here, quiet = machine("here"), machine("quiet")
-    grid = ("run.py", "-m", *SMALL, "probe.layer=-1,-2,-4,-6")
+    grid = ("run.py", "-m", *SMALL, "probe.layer=-1,-2")
     done, without = timed(quiet, *grid, "tracking.mode=disabled")
     assert done.returncode == 0, done.stderr
     service.fault_after = (6, Fault.HANG)
     done, seconds = timed(here, *grid)
     print(f"{seconds:.1f} s, without W&B {without:.1f} s")
     assert done.returncode == 0, done.stderr
+    assert [record["status"] for record in here.records()] == ["finished"] * 2
+    assert done.stderr.count("`wandb sync") == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert left_running(here) == []
     assert seconds < 1.5 * without + 60
-    assert [record["status"] for record in here.records()] == ["finished"] * 4
-    assert done.stderr.count("`wandb sync") == 4
 
 
 TWO = {"head": ["one_relu", "zero_relu"], "probe.layer": [-2]}
-LONG = ("pretrain.epochs=100", "pretrain.monitor_epochs=0", "baselines=false")
+LONG = ("pretrain.epochs=60", "pretrain.monitor_epochs=0", "baselines=false")
 
 
 def logging_run(service: Service, *, seconds: float = 90) -> Run:
@@ -119,7 +122,7 @@ def test_an_outage_in_the_middle_of_an_agents_sweep_loses_nothing(
     log = ended(service, here, agent)
     print(agent.returncode, log)
     assert here.records()[0]["status"] == "finished"
-    assert "simclr/" not in re.sub(r"runs/\S+|simclr/[0-9a-z]{8}\b", "", log.partition("Traceback")[2])
+    assert f'File "{REPOSITORY}' not in log  # the client has tracebacks of its own
     before = {manifest["key"]: manifest for manifest in here.manifests()}
     finish_without_a_server(here)
     assert before.items() <= {manifest["key"]: manifest for manifest in here.manifests()}.items()
@@ -147,7 +150,7 @@ def test_a_cell_whose_agent_is_killed_saves_its_state_and_goes_on_in_the_next_ag
     until_ended(here, again)
     assert "going on from epoch" in here.log(again)
     assert (run.state, run.starts) == ("finished", 2)
-    assert run.logged("pretrain/epoch") == list(range(1, 101))
+    assert run.logged("pretrain/epoch") == list(range(1, 61))
     assert [record["status"] for record in here.records()] == ["finished"] * 2
 
 
