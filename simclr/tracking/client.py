@@ -8,6 +8,7 @@ import netrc
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -51,6 +52,7 @@ def set_up() -> None:
     import wandb
 
     sys.unraisablehook = _unraisable
+    threading.excepthook = _of_a_thread
     with _standard_output_elsewhere():
         wandb.setup(wandb.Settings(silent=True, quiet=True))
 
@@ -112,6 +114,14 @@ def _unraisable(given: sys.UnraisableHookArgs) -> None:
         log.debug("W&B: %s", reason(given.exc_value) if isinstance(given.exc_value, Exception) else given.exc_type)
     else:
         sys.__unraisablehook__(given)
+
+
+def _of_a_thread(given: threading.ExceptHookArgs) -> None:
+    """The same of its threads, which may find its process gone."""
+    if given.thread is not None and given.thread.name.startswith("wandb"):
+        log.debug("W&B: %s", reason(given.exc_value) if given.exc_value else given.exc_type)
+    else:
+        threading.__excepthook__(given)
 
 
 def resolve_mode(wanted: str) -> str:

@@ -149,7 +149,7 @@ class Connection:
             return None
         try:
             path = f"{run.entity}/{run.project}/{run.id}"
-            self.patience.wait(self.patience.left, lambda: run.finish(exit_code=exit_code))
+            self.patience.wait(self.patience.left * 3 / 4, lambda: run.finish(exit_code=exit_code))
         except Exception as error:
             self._unsent(f"the run could not be finished: {reason(error)}")
             return client.let_go(self.patience)

@@ -159,14 +159,13 @@ def test_a_cell_that_is_killed_goes_on_without_a_server(service: Service, machin
     here = machine("here")
     sweep = begin_sweep(here, sweep_file(here, "smoke.yaml", TWO, *LONG, "pretrain.checkpoint_epochs=10"))
     agent = here.agent(sweep, "--count", "1")
-    run = logging_run(service)
+    logging_run(service)
     service.wait(lambda: list(here.root.glob("pretrained/*/checkpoint.npz")), 60)
     children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
     (cell,) = (pid for pid in children if "run.py" in Path(f"/proc/{pid}/cmdline").read_text())
     os.kill(int(cell), signal.SIGKILL)
     log = ended(service, here, agent)
     assert "Traceback" not in log
-    assert run.state == "crashed"
     assert "going on from epoch" in finish_without_a_server(here).stderr
 
 
