@@ -30,7 +30,7 @@ from simclr.config.compose import NOT_COMPOSED, without_hydra
 from simclr.config.explain import explain
 from simclr.config.validation import resolve
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
-from simclr.foundation.interruption import TERMINATED, exit_when_asked
+from simclr.foundation.interruption import TERMINATED, exit_when_asked, stop_when_orphaned
 from simclr.tracking import agent
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ def _main(task: Callable[[], Any]) -> int:
     # A log file on a full disk is no reason for a traceback; what matters fails by itself.
     logging.raiseExceptions = False
     exit_when_asked()
+    if agent.sweep(os.environ) is not None:
+        # Nobody could end a cell whose agent was killed, and the sweep hands it out again.
+        stop_when_orphaned()
     # A start makes a million objects that stay; to look through all of them every few hundred is a tenth of its time.
     gc.set_threshold(100_000)
     arguments = sys.argv[1:]

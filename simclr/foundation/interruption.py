@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -110,8 +112,29 @@ def at_once() -> Iterator[None]:
 
 def ask_to_stop() -> None:
     """Ask this process to stop as SIGTERM would, from any of its threads, unless it is about to stop already."""
-    if not is_pending():
+    if is_pending():
+        return
+    # The main thread is to act on it, also where it sleeps or waits, and wakes up for a signal of its own only.
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    else:
         signal.raise_signal(signal.SIGTERM)
+
+
+def stop_when_orphaned(pause: float = 1.0) -> None:
+    """Ask this process to stop once the one that started it is gone, which then looks after it no more.
+
+    Args:
+        pause: seconds between two looks.
+    """
+    parent = os.getppid()
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(pause)
+        ask_to_stop()
+
+    threading.Thread(target=look, name="parent", daemon=True).start()
 
 
 def is_pending() -> bool:

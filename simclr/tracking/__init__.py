@@ -1,7 +1,7 @@
 """Weights & Biases: a cell as a run that is worth looking at, and pretrained networks as artifacts.
 
 A cell's result never depends on it. What goes wrong here is told in one line, with the command that sends later what
-was not sent now; every call that waits for a server waits for so long and no longer (:class:`Patience`); and a run that
+was not sent now; all that is waited for in vain takes its time from one budget (:class:`Patience`); and a run that
 cannot begin online is kept offline. The client is imported when a run starts, and never where ``tracking.mode`` is
 ``disabled``; nothing else of ours imports it.
 """
@@ -13,13 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from simclr.config import TrackingConfig
-from simclr.tracking.client import Patience
 from simclr.tracking.connection import Connection
 from simclr.tracking.content import Material
+from simclr.tracking.patience import Patience
 from simclr.tracking.tracker import Tracker
 from simclr.tracking.wishes import Wish
 
 __all__ = ["Material", "Patience", "Tracker", "Wish", "skip", "start"]
+
+_PATIENCE = Patience()
 
 
 def start(
@@ -36,13 +38,13 @@ def start(
         root: everything is kept below it.
         facts: of the cell, as :attr:`simclr.config.cell.Cell.facts` has them, for the run's page; the run is named
             after it, so that a resumed cell finds its run again.
-        patience: how long a server may take.
+        patience: how long W&B may be waited for in vain; one for all runs of this process, where none is given.
         meanwhile: called while the client's process starts, where it does: something else that is to be done anyway.
 
     Returns:
         A tracker that takes all that it is told, whether or not there is anyone to pass it on to.
     """
-    tracker = Tracker(Connection(settings, root, patience or Patience()))
+    tracker = Tracker(Connection(settings, root, patience or _PATIENCE))
     if _wanted(settings):
         group = f"{facts['head.name']}-{facts['pretraining.key']}"
         tracker.begin(_identity(settings, facts, group, facts["layer.name"]), facts, meanwhile)
@@ -57,7 +59,7 @@ def skip(
     Its ``facts`` are its name, as ``cell``, and what was :func:`configured <simclr.config.cell.configured>`.
     """
     if _wanted(settings):
-        tracker = Tracker(Connection(settings, root, patience or Patience()))
+        tracker = Tracker(Connection(settings, root, patience or _PATIENCE))
         tracker.begin(_identity(settings, facts, None, "skipped"), facts)
         tracker.summary({"status": "skipped", "error": reason})
         tracker.finish(0)

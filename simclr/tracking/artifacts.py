@@ -71,8 +71,3 @@ def download(artifact: wandb.Artifact, folder: Path) -> list[str]:
 def bytes_in(folder: Path) -> int:
     """How much has arrived."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def uploaded(artifact: wandb.Artifact, seconds: float) -> None:
-    """Wait until the server has it; an error says that it will not."""
-    artifact.wait(timeout=max(1, int(seconds)))

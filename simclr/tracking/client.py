@@ -1,4 +1,4 @@
-"""The W&B client: how it is started, what it is told to do and not to do, and how long anyone waits for it."""
+"""The W&B client: how it is started and ended, and what it is told to do and not to do."""
 
 from __future__ import annotations
 
@@ -12,78 +12,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from simclr.foundation.errors import one_line
+from simclr.tracking.patience import Patience
 
 if TYPE_CHECKING:
     import wandb
 
 log = logging.getLogger(__name__)
 
-Value = TypeVar("Value")
-
 CLIENT = ("wandb", "gpu_stats")
 """How the names of its processes begin."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long, in seconds, to wait for a server: for a run to begin, for an answer, for the last upload.
-
-    And for each picture, which nobody waits for longer than that either.
-    """
-
-    begin: float = 15.0
-    answer: float = 10.0
-    finish: float = 25.0
-    pictures: float = 60.0
-
-
-def within(
-    seconds: float,
-    act: Callable[[], Value],
-    progress: Callable[[], Any] | None = None,
-    meanwhile: Callable[[], Any] | None = None,
-) -> Value:
-    """What a call returns or raises, unless it takes longer, or as long as its progress changes.
-
-    Args:
-        seconds: how long it may take, counted from when ``meanwhile`` is done.
-        act: called in another thread.
-        progress: of the call; while it changes, the call has as long again.
-        meanwhile: done here before the call is waited for.
-
-    Raises:
-        TimeoutError: it does. It is left behind in its thread, which keeps no process alive.
-    """
-    ended: dict[str, Any] = {}
-
-    def run() -> None:
-        try:
-            ended["value"] = act()
-        except BaseException as error:
-            ended["error"] = error
-
-    thread = threading.Thread(target=run, name="wandb call", daemon=True)
-    thread.start()
-    if meanwhile is not None:
-        meanwhile()
-    seen, now = None, progress and progress()
-    while thread.is_alive() and (now != seen or seen is None):
-        thread.join(seconds)
-        if progress is None:
-            break
-        seen, now = now, progress()
-    if thread.is_alive():
-        raise TimeoutError(f"no answer within {seconds:.0f} s")
-    if "error" in ended:
-        error = ended["error"]
-        raise error if isinstance(error, Exception) else RuntimeError(one_line(error))
-    return ended["value"]
 
 
 def reason(error: BaseException) -> str:
@@ -110,6 +52,7 @@ def set_up() -> None:
     import wandb
 
     sys.unraisablehook = _unraisable
+    threading.excepthook = _of_a_thread
     with _standard_output_elsewhere():
         wandb.setup(wandb.Settings(silent=True, quiet=True))
 
@@ -132,19 +75,21 @@ def _standard_output_elsewhere() -> Iterator[None]:
         os.close(nowhere)
 
 
-def end_processes(seconds: float = 2.0) -> None:
-    """Stop the client's own processes that this one has started: told to, and where they do not, without asking."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        left = _processes()
-        for pid in left:
+def let_go(patience: Patience) -> None:
+    """End the client's own processes that this one has started, without asking: they answer nobody any more.
+
+    The next run starts another one. They stay where somebody else's run is among theirs.
+    """
+    import wandb
+
+    if wandb.run is None:
+        for pid in _processes():
             with suppress(OSError):
-                os.kill(pid, number)
-        until = time.monotonic() + seconds
-        while left and time.monotonic() < until:
-            time.sleep(0.05)
-            left = [pid for pid in left if pid in _processes()]
-        if not left:
-            return
+                os.kill(pid, signal.SIGKILL)
+        try:
+            patience.wait(patience.left / 2, lambda: wandb.teardown(exit_code=1))
+        except Exception as error:  # of a goodbye to nobody
+            log.debug("W&B: %s", reason(error))
 
 
 def _processes() -> list[int]:
@@ -169,6 +114,14 @@ def _unraisable(given: sys.UnraisableHookArgs) -> None:
         log.debug("W&B: %s", reason(given.exc_value) if isinstance(given.exc_value, Exception) else given.exc_type)
     else:
         sys.__unraisablehook__(given)
+
+
+def _of_a_thread(given: threading.ExceptHookArgs) -> None:
+    """The same of its threads, which may find its process gone."""
+    if given.thread is not None and given.thread.name.startswith("wandb"):
+        log.debug("W&B: %s", reason(given.exc_value) if given.exc_value else given.exc_type)
+    else:
+        threading.__excepthook__(given)
 
 
 def resolve_mode(wanted: str) -> str:
@@ -202,8 +155,8 @@ def run_settings(patience: Patience, stop: Callable[[], None]) -> wandb.Settings
         silent=True,
         quiet=True,
         console="off",
-        init_timeout=patience.begin,
-        finish_timeout=patience.finish,
+        init_timeout=max(1.0, patience.left),
+        finish_timeout=patience.sending,
         finish_timeout_raises=True,
         stop_fn=stop,
         disable_code=True,
@@ -214,23 +167,22 @@ def run_settings(patience: Patience, stop: Callable[[], None]) -> wandb.Settings
     )
 
 
-def let_go(patience: Patience) -> None:
-    """End the client's process, which still holds a run that did not begin, unless others run there too."""
-    import wandb
-
-    if wandb.run is None:
-        try:
-            within(patience.answer, lambda: wandb.teardown(exit_code=1))
-            within(patience.answer, set_up)
-        except Exception as error:
-            log.debug("W&B: %s", reason(error))
-
-
 def api(patience: Patience) -> wandb.Api:
     """What asks the server about other things than the run itself."""
     import wandb
 
-    return wandb.Api(timeout=max(1, math.ceil(patience.answer)))
+    return wandb.Api(timeout=max(1, math.ceil(patience.spare)))
+
+
+def bytes_sent(run: wandb.Run) -> int:
+    """How much of the run's files the server has taken."""
+    try:
+        # The client shows this to people, and tells it in no other way.
+        answer = run._interface.deliver_poll_exit().wait_or(timeout=1)  # type: ignore[union-attr]
+        return int(answer.response.poll_exit_response.pusher_stats.uploaded_bytes)
+    except Exception as error:
+        log.debug("W&B: %s", reason(error))
+        return 0
 
 
 def arrived(path: str, patience: Patience) -> None:
@@ -241,7 +193,7 @@ def arrived(path: str, patience: Patience) -> None:
     Raises:
         ConnectionError: it has not.
     """
-    until = time.monotonic() + patience.answer / 2
+    until = time.monotonic() + patience.spare / 3
     while (state := api(patience).run(path).state) == "running":
         if time.monotonic() > until:
             raise ConnectionError(f"the server has the run as {state}, so it did not take all of it")

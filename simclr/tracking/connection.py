@@ -16,7 +16,8 @@ from simclr.foundation.errors import one_line
 from simclr.foundation.files import write_whole
 from simclr.foundation.work import held
 from simclr.tracking import agent, client
-from simclr.tracking.client import Patience, Value, reason, within
+from simclr.tracking.client import reason
+from simclr.tracking.patience import Patience, Value
 
 if TYPE_CHECKING:
     import wandb
@@ -32,7 +33,7 @@ class Connection:
         online: whether there is a server that answers.
         folder: the run's own folder on disk, None where nothing is kept.
         stop: set once someone stopped this run from its page.
-        patience: how long, in seconds, anything may take.
+        patience: how long anyone waits for any of it.
     """
 
     def __init__(self, settings: TrackingConfig, root: str, patience: Patience) -> None:
@@ -80,7 +81,7 @@ class Connection:
             return self._tell(f"the client cannot be imported ({one_line(error)}), so nothing is tracked")
         client.prepare_environment(self._root / "wandb")
         try:
-            within(self.patience.begin, client.set_up, meanwhile=meanwhile)
+            self.patience.wait(self.patience.left / 2, client.set_up, meanwhile=meanwhile)
             mode = client.resolve_mode(self._settings.mode)
         except Exception as error:
             return self._tell(f"the client does not start ({reason(error)}), so nothing is tracked")
@@ -106,7 +107,7 @@ class Connection:
         if run is None or self._broken:
             return
         try:
-            within(self.patience.answer, lambda: act(run))
+            self.patience.wait(self.patience.left / 2, lambda: act(run))
         except Exception as error:
             self._broken, self.online = True, False
             self._unsent(f"the client fails: {reason(error)}")
@@ -115,21 +116,19 @@ class Connection:
         self,
         what: str,
         question: Callable[[], Value],
-        seconds: float | None = None,
-        progress: Callable[[], Any] | None = None,
+        progress: Callable[[], int] | None = None,
     ) -> Value | None:
         """Ask the server, once: where it does not answer well, nothing more is asked of it.
 
         Args:
             what: is asked, for the line that says that it was not answered.
             question: asks.
-            seconds: how long an answer may take, as long as ``progress`` does not change.
-            progress: of the answer.
+            progress: of the answer, which may take longer as long as this grows.
         """
         if not self.online:
             return None
         try:
-            return within(seconds or self.patience.answer, question, progress)
+            return self.patience.wait(self.patience.spare, question, progress)
         except Exception as error:
             self.online = False
             self._unsent(f"could not {what}: {reason(error)}")
@@ -150,10 +149,10 @@ class Connection:
             return None
         try:
             path = f"{run.entity}/{run.project}/{run.id}"
-            within(self.patience.finish + 5, lambda: run.finish(exit_code=exit_code))
+            self.patience.wait(self.patience.left * 3 / 4, lambda: run.finish(exit_code=exit_code))
         except Exception as error:
             self._unsent(f"the run could not be finished: {reason(error)}")
-            return client.end_processes()
+            return client.let_go(self.patience)
         if self.online:
             self.ask("ask for the run", lambda: client.arrived(path, self.patience))
         return None
@@ -167,6 +166,7 @@ class Connection:
         tracking, own = self._settings, self.sweep_id is None
 
         def init() -> wandb.Run:
+            client.set_up()  # again, where an attempt before this one was let go
             return wandb.init(
                 project=tracking.project if own else None,
                 entity=tracking.entity if own else None,
@@ -179,10 +179,12 @@ class Connection:
                 settings=settings,
             )
 
+        seconds = self.patience.spare if mode == "online" else self.patience.left / 2
         try:
-            run = within(self.patience.begin + 5, init)
+            run = self.patience.wait(seconds, init)
         except Exception as error:
-            client.let_go(self.patience)
+            if seconds:
+                client.let_go(self.patience)  # it still holds the run
             return reason(error)
         self.run, self.online, self.folder = run, mode == "online", Path(run.dir).parent
         return None

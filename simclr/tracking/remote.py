@@ -25,9 +25,6 @@ from simclr.tracking import Tracker
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 """Seconds between two questions to the server, doubled each time."""
 
-UNHEARD_SECONDS = 60.0
-"""A server that does not show a run its own words for so long is not worth waiting for."""
-
 log = logging.getLogger(__name__)
 
 
@@ -83,7 +80,7 @@ class Remote:
         if any(key in (each.wants, *each.has) for each in tracker.wishes.all() if each.run != tracker.run_id):
             return False
         tracker.wishes.want(key)
-        until = time.monotonic() + UNHEARD_SECONDS
+        begun = time.monotonic()
         for pause in _pauses():
             wishes = tracker.wishes.all()
             own = next((number for number, each in enumerate(wishes) if each.run == tracker.run_id), len(wishes))
@@ -93,7 +90,10 @@ class Remote:
                 tracker.wishes.want(None)
                 return False
             contested = not heard or any(each.wants == key for _, each in others)
-            if not contested or not tracker.online or (not heard and time.monotonic() > until):
+            if not contested or not tracker.online:
+                break
+            if not heard and (waited := time.monotonic() - begun) > tracker.patience.spare:
+                tracker.patience.lose(waited)  # in vain: the server does not take what it is told
                 break
             self._pause(pause)
         tracker.wishes.take_on(key)

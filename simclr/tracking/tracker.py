@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -19,9 +18,10 @@ from simclr.foundation import machine
 from simclr.foundation.errors import one_line
 from simclr.foundation.files import MANIFEST, as_file_name, whole_file
 from simclr.tracking import artifacts, client, content
-from simclr.tracking.client import Value, reason, within
+from simclr.tracking.client import reason
 from simclr.tracking.connection import Connection
 from simclr.tracking.content import Material
+from simclr.tracking.patience import Patience, Value
 from simclr.tracking.wishes import Wishes
 
 if TYPE_CHECKING:
@@ -29,16 +29,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PICTURES = 60.0
+"""How long, in seconds, a run's pictures may be drawn in vain: no server's affair, and not taken from its budget."""
+
 
 class Tracker:
     """One run, made by :func:`simclr.tracking.start`. Before it begins and once it is given up, it does nothing at all.
 
     Attributes:
         wishes: what this run and the others of its sweep make or want to make.
+        patience: how long anyone waits for any of it.
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self._connection, self.patience = connection, connection.patience
         self.wishes = Wishes(connection)
         self._uploads: list[tuple[str, wandb.Artifact]] = []
         self._unseen: dict[str, tuple[Path, Mapping[str, Any]]] = {}
@@ -214,7 +218,7 @@ class Tracker:
         """The configuration of the sweep that this process's agent works on, as its file has it."""
         if not (self.in_agent and self.online):
             return None
-        api, path = partial(client.api, self._connection.patience), self._connection.sweep_path
+        api, path = partial(client.api, self.patience), self._connection.sweep_path
         return self._connection.ask("read the sweep", lambda: dict(api().sweep(path).config))
 
     def stopped(self) -> bool:
@@ -223,8 +227,8 @@ class Tracker:
         if self.stop_requested or run is None or not (self.online and self.in_agent):
             return self.stop_requested
         try:
-            path, patience = self._connection.sweep_path, self._connection.patience
-            return within(patience.answer / 2, lambda: client.stopped(path, run.id, patience))
+            question = partial(client.stopped, self._connection.sweep_path, run.id, self.patience)
+            return self.patience.wait(self.patience.spare / 3, question)
         except Exception as error:
             log.debug("W&B: %s", reason(error))
             return False
@@ -240,16 +244,14 @@ class Tracker:
         """End the run, and send what is not sent yet as long as patience lasts."""
         if self._connection.run is None:
             return
-        begun = time.monotonic()
         for key, (folder, metadata) in self._unseen.items():
             if self._exists(key):
                 self.use_pretraining(key)
             else:
                 self._put_pretraining(key, folder, metadata)
-        if self.online:
-            for name, artifact in self._uploads:
-                left = max(1.0, self._connection.patience.finish / 2 - (time.monotonic() - begun))
-                self._connection.ask(f"upload {name}", partial(artifacts.uploaded, artifact, left), left + 1)
+        sent = partial(client.bytes_sent, self._connection.run)
+        for name, artifact in self._uploads:
+            self._connection.ask(f"upload {name}", artifact.wait, progress=sent)
         self._connection.end(exit_code)
 
     def _describe(self, configuration: Mapping[str, Any]) -> None:
@@ -270,7 +272,7 @@ class Tracker:
     def _exists(self, key: str) -> bool:
         if not self.online:
             return False
-        name, api = artifacts.pretraining_name(key), partial(client.api, self._connection.patience)
+        name, api = artifacts.pretraining_name(key), partial(client.api, self.patience)
         path = self._connection.artifact_path(name)
         return bool(self._connection.ask(f"look for {name}", lambda: api().artifact_exists(path)))
 
@@ -290,8 +292,8 @@ class Tracker:
         """Pictures as the client takes them; one that cannot be drawn is left out, with a line."""
         from wandb import Image
 
-        patience = self._connection.patience.pictures
-        drawn = {name: self._made(name, partial(within, patience, draw)) for name, draw in drawings.items()}
+        patience = Patience(PICTURES)
+        drawn = {name: self._made(name, partial(patience.wait, patience.left, draw)) for name, draw in drawings.items()}
         return {f"pictures/{name}": Image(picture) for name, picture in drawn.items() if picture is not None}
 
     def _made(self, name: str, make: Callable[[], Value]) -> Value | None:

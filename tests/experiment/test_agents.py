@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import json
-import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,109 +20,10 @@ import yaml
 
 from simclr.experiment import agents
 from simclr.foundation.errors import RunFailed
-from simclr.tracking import Wish, remote
-from tests.conftest import REPOSITORY
+from simclr.tracking import Patience, Wish, remote
+from tests.machine import MINE, SMALL, Machine, begin_sweep, sweep_file, until_ended
 from tests.real_set import real_images
-from tests.wandb_service import KEY, Fault, Run, Service
-
-Process = subprocess.Popen[str]
-
-MINE = "secret-of-mine"
-
-
-@dataclass
-class Machine:
-    """A folder with the program in it, as a clone of the repository has it, and a home of its own."""
-
-    service: Service
-    folder: Path
-    started: list[Process] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.folder.mkdir()
-        for name in ("run.py", "conf", "sweeps"):
-            (self.folder / name).symlink_to(REPOSITORY / name)
-
-    @property
-    def root(self) -> Path:
-        return self.folder / "runs"
-
-    def start(self, *arguments: str, **environment: str) -> Process:
-        """``start("run.py", "head=none")``: Python there, as a process that knows the service and nothing else."""
-        given = {**self.service.environment(), "HOME": str(self.folder), "PYTHONPATH": str(REPOSITORY), "MINE": MINE}
-        given |= environment
-        given["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{given['PATH']}"
-        log = (self.folder / f"{len(self.started)}.log").open("w")
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env={name: value for name, value in given.items() if value},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-        self.started.append(process)
-        return process
-
-    def run(self, *arguments: str, seconds: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
-        """The same until it ends."""
-        process = self.start(*arguments, **environment)
-        said, _ = process.communicate(timeout=seconds)
-        return subprocess.CompletedProcess(arguments, process.returncode, said, self.log(process))
-
-    def agent(self, sweep: str, *options: str) -> Process:
-        return self.start("-m", "wandb", "agent", *options, sweep)
-
-    def log(self, process: Process) -> str:
-        """What it wrote on standard error."""
-        return (self.folder / f"{self.started.index(process)}.log").read_text()
-
-    def records(self) -> list[dict[str, Any]]:
-        return [json.loads(path.read_text()) for path in sorted(self.root.glob("results/*/result.json"))]
-
-    def manifests(self) -> list[dict[str, Any]]:
-        """Of the finished pretrainings below the root."""
-        return [json.loads(path.read_text()) for path in sorted(self.root.glob("pretrained/*/manifest.json"))]
-
-
-@pytest.fixture
-def service() -> Iterator[Service]:
-    with Service() as running:
-        yield running
-        assert running.unknown == []
-
-
-@pytest.fixture
-def machine(service: Service, tmp_path: Path) -> Iterator[Callable[[str], Machine]]:
-    """``machine("one")``: a machine of that name, on which nothing is left running."""
-    made: list[Machine] = []
-
-    def build(name: str) -> Machine:
-        made.append(Machine(service, tmp_path / name))
-        return made[-1]
-
-    yield build
-    for each in made:
-        for process in each.started:
-            process.kill()
-            process.communicate()
-
-
-def begin_sweep(machine: Machine, file: str) -> str:
-    """``wandb sweep FILE``; the name under which agents know it, read from what the command says."""
-    done = machine.run("-m", "wandb", "sweep", "--project", "simclr", file)
-    assert done.returncode == 0, done.stderr
-    found = re.search(r"wandb agent (\S+)", done.stderr)
-    assert found, done.stderr
-    return found[1]
-
-
-def until_ended(machine: Machine, agent: Process, seconds: float = 400) -> str:
-    """Wait for an agent; what it and the cells that it ran wrote on standard output."""
-    said, _ = agent.communicate(timeout=seconds)
-    assert agent.returncode == 0, machine.log(agent)
-    return said
+from tests.wandb_service import KEY, Run, Service
 
 
 def config_of(run: Run) -> dict[str, Any]:
@@ -142,17 +37,6 @@ def began_and_finished(manifest: dict[str, Any]) -> tuple[datetime, datetime]:
 def overlap(first: dict[str, Any], second: dict[str, Any]) -> bool:
     (begun, ended), (also_begun, also_ended) = began_and_finished(first), began_and_finished(second)
     return begun < also_ended and also_begun < ended
-
-
-def sweep_file(machine: Machine, name: str, parameters: Mapping[str, Any], *overrides: str) -> str:
-    """A copy of one of ours with other parameters and further overrides."""
-    content = yaml.safe_load((REPOSITORY / "sweeps" / name).read_text())
-    if parameters:
-        content["parameters"] = {key: {"values": values} for key, values in parameters.items()}
-    content["command"] = [*content["command"][:-1], *overrides, content["command"][-1]]
-    path = machine.folder / "sweep.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path.name
 
 
 def check_grid(service: Service, epochs: int) -> None:
@@ -333,7 +217,9 @@ class Hearsay:
 
         claims = SimpleNamespace(has=(), want=say, take_on=take_on, all=everyone)
         say(None)
-        return SimpleNamespace(in_agent=True, online=True, run_id=name, stop_requested=False, wishes=claims)
+        return SimpleNamespace(
+            in_agent=True, online=True, run_id=name, stop_requested=False, wishes=claims, patience=Patience()
+        )
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -430,57 +316,6 @@ def test_a_run_of_its_own_that_is_stopped_from_its_page_ends_cleanly(
     assert len(list(here.root.glob("pretrained/*/checkpoint.npz"))) == 1
 
 
-SMALL = ("encoder.widths=[8,16]", "encoder.blocks=[1,1]", "pretrain.epochs=5", "probe.subsets=2")
-
-
-def slowly(*values: Any) -> Any:
-    return pytest.param(*values, marks=pytest.mark.slow)
-
-
-@pytest.mark.parametrize(
-    ("fault", "when"),
-    [
-        slowly(Fault.ERROR, "first"), slowly(Fault.HANG, "first"), slowly(Fault.GONE, "first"),
-        slowly(Fault.KEY, "first"), slowly(Fault.QUOTA, "first"),
-        slowly(Fault.ERROR, "training"), slowly(Fault.HANG, "training"), slowly(Fault.GONE, "training"),
-        slowly(Fault.KEY, "training"), slowly(Fault.QUOTA, "training"),
-    ],
-)  # fmt: skip
-def test_a_server_that_fails_costs_no_result_and_at_most_a_minute(
-    service: Service, machine: Callable[[str], Machine], fault: Fault, when: str
-) -> None:
-    here, quiet = machine("here"), machine("quiet")
-    begun = time.monotonic()
-    assert quiet.run("run.py", *SMALL, "tracking.mode=disabled").returncode == 0
-    plain = time.monotonic() - begun
-
-    if when == "first":
-        service.fault = fault
-    begun = time.monotonic()
-    process = here.start("run.py", *SMALL)
-    if when == "training":
-        service.wait(lambda: any(run.config for run in service.runs.values()), 90)
-        service.fault = fault
-    said, _ = process.communicate(timeout=240)
-    seconds = time.monotonic() - begun
-    log = here.log(process)
-    assert process.returncode == 0, log
-    assert seconds < 1.5 * plain + 60
-    (record,) = here.records()
-    assert record["status"] == "finished"
-    assert said.splitlines()[-1].startswith("result ")
-    assert "wandb" not in said
-    (line,) = (each for each in log.splitlines() if "W&B: " in each and "W&B: offline in" not in each)
-    assert "Traceback" not in log
-    assert KEY not in log
-    (command,) = re.findall(r"`(wandb sync [^`]*)`", line)
-    service.fault = None
-    sent = here.run("-m", *command.split())
-    assert sent.returncode == 0, sent.stderr
-    run = service.named(record["name"])
-    assert run.summary["probe/test_accuracy"] == record["probe"]["test_accuracy"]["mean"]
-
-
 @pytest.mark.slow
 def test_an_offline_run_contains_what_an_online_one_does(service: Service, machine: Callable[[str], Machine]) -> None:
     here = machine("here")
@@ -546,41 +381,3 @@ def test_two_agents_make_the_ablation_on_real_images(
     check_grid(service, epochs=2)
     check_pretrainings(service, epochs=2)
     assert len(here.manifests()) == 3
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.HANG])
-def test_a_server_that_fails_keeps_nobody_who_reads_the_output_to_its_end(
-    service: Service, machine: Callable[[str], Machine], fault: Fault
-) -> None:
-    here = machine("here")
-    begun = time.monotonic()
-    assert here.run("run.py", *SMALL, "tracking.mode=disabled").returncode == 0
-    without = time.monotonic() - begun
-    service.fault_after = (6, fault)
-    begun = time.monotonic()
-    done = here.run("run.py", *SMALL, "rerun=true", "pretrain.epochs=3")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("result ")
-    assert time.monotonic() - begun < without + 60
-    time.sleep(1)
-    assert not [pid for pid in clients() if str(here.root.parent) in environment_of(pid)]
-
-
-def clients() -> list[int]:
-    """Processes of the W&B client on this machine that have not ended."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            _, _, rest = path.read_text(errors="replace").partition(" (")
-            name, _, fields = rest.rpartition(") ")
-            if name.startswith(("wandb", "gpu_stats")) and not fields.startswith("Z"):
-                found.append(int(path.parent.name))
-    return found
-
-
-def environment_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/environ").read_text(errors="replace")
-    except OSError:
-        return ""

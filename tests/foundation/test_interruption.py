@@ -178,3 +178,23 @@ def test_a_process_saves_and_ends_with_the_signals_code(name, late):
     assert out == ("saved\nend\n" if late else "saved\n")
     # Python itself ends a process by the signal after an uncaught KeyboardInterrupt; a shell tells that as 130.
     assert process.returncode in (CODES[name], -signal.SIGINT if name == "SIGINT" else CODES[name])
+
+
+ORPHAN = """
+import os, time
+from simclr.foundation.interruption import exit_when_asked, stop_when_orphaned
+if os.fork():
+    time.sleep(0.5)
+    os._exit(0)
+exit_when_asked()
+stop_when_orphaned(0.05)
+try:
+    time.sleep(60)
+except SystemExit as end:
+    print(end.code)
+"""
+
+
+def test_a_process_whose_parent_is_gone_stops():
+    done = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == f"{TERMINATED}\n"
