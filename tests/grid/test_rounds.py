@@ -91,7 +91,7 @@ def test_a_cell_that_fails_is_left_behind_and_the_exit_code_says_so(start):
     rates = ("optimizer=sgd", "optimizer.weight_decay=10", "pretrain.precision=mixed_float16", "head=none")
     ran = start(RUN, "optimizer.learning_rate=0.0001,0.0002,1000", "probe.layer=encoder", *rates, *TINY, *ASKED)
     assert ran.code() == 1
-    (known,) = [line for line in ran.output.splitlines() if "the best of" in line]
+    (known,) = [line for line in ran.output.splitlines() if "told from the best of" in line]
     assert "optimizer.learning_rate=1000" not in known
     assert "optimizer.learning_rate=0.0001" in known
     assert sum(record["status"] == "failed" for record in records(ran.root).values()) == 2
