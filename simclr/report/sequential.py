@@ -11,10 +11,10 @@ McAuliffe and Sekhon 2021, arXiv 1810.08240). What is said follows from these in
 two are the same for all practical purposes, and who may still be the best. Nothing else of a statement is uncertain, so
 that it does not matter which cells were given more seeds, or why.
 
-One seed says nothing of how much seeds differ: the first look is after two. Two and three say little, so that what
-they say is weighed with what seeds did elsewhere, taken for a quarter more than it was (``USUAL_SPREAD``, with the
-weight of ``USUAL`` degrees of freedom; Smyth 2004, as in :mod:`.crossed`). Simulated rates of false statements, also
-where seeds differ by more than that, are in ``docs/seeds.md``.
+One seed says nothing of how much seeds differ: the first look is after two. Up to four say little, so that what they
+say is weighed with what seeds did elsewhere, taken for a quarter more than it was (``USUAL_SPREAD``, with the weight of
+``USUAL`` degrees of freedom; Smyth 2004, as in :mod:`.crossed`); from five on (``ENOUGH``) a grid's seeds speak for
+themselves. Simulated rates of false statements, also where seeds differ by more than that, are in ``docs/seeds.md``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ USUAL = 2
 USUAL_SPREAD = 0.15
 """Standard deviation between networks of one configuration that is taken for usual, in log odds of an accuracy: 0.027
 at an accuracy of 0.76. Grids on digits and photographs had 0.12."""
+ENOUGH = 5
+"""Seeds that need no help of other grids."""
 BEST, ORDER, BEATS_PIXELS = "best", "order", "beats_pixels"
 BASELINES = {UNTRAINED: 1, PIXELS: 2}
 """Where they stand in a contender's answers."""
@@ -253,7 +255,9 @@ def _look_at_baselines(
 def _weighed(
     own: Uncertainty, scale: NDArray[np.float64], rest: NDArray[np.float64], squares: MeanSquares
 ) -> Uncertainty:
-    """What a grid's seeds say of themselves, weighed with what seeds did elsewhere."""
+    """What a grid's seeds say of themselves, a few of them weighed with what seeds did elsewhere."""
+    if squares.rows >= ENOUGH:
+        return own
     usual = USUAL_SPREAD**2 * scale / squares.rows + rest / (squares.rows * squares.images)
     freedom = own.freedom + USUAL
     return Uncertainty((own.freedom * own.row + USUAL * usual) / freedom, freedom, own.image)

@@ -35,7 +35,7 @@ def measure() -> Iterator[tuple[str, str]]:
     for images in (250, 10_000):
         yield _line(f"4 in steps of 0.04, spread 0.02, {images} images", replace(usual, images=images), best)
     alike = World(EQUAL * 3, spread=0.005, images=10_000)
-    yield _line("3 equal, spread 0.005, 10000 images", alike, replace(best, smallest=0.02))
+    yield _line("3 equal, spread 0.005, 10000 images, smallest 0.03", alike, replace(best, smallest=0.03))
     yield _line("4 in steps of 0.04, spread 0.02, order", usual, Question(ORDER, "head", 0.01, 10))
     near = World((0.50, 0.50, 0.52, 0.60), spread=0.02)
     yield _line(

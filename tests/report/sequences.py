@@ -1,7 +1,8 @@
 """Grids that grow seed by seed, with a known truth: what is said of them, how often falsely, and after how many seeds.
 
 A contender's accuracy with a seed is constructed: its true one, plus a seed's normal effect of which a share is common
-to all contenders. Answers to test images are drawn around it, images being harder or easier for all and for each.
+to all contenders. Answers to test images are drawn around it, images being harder or easier for all and for each, and
+label subsets, which are the same for all contenders of a seed, better or worse.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from scipy.special import expit, logit
 
 from simclr.report.sequential import BEST, Contender, Inquiry, Question, follow
 
-IMAGE, IMAGE_OF_CONTENDER, IMAGE_OF_SEED, SUBSET = 1.5, 0.4, 0.4, 0.2
+IMAGE, IMAGE_OF_CONTENDER, IMAGE_OF_SEED = 1.5, 0.4, 0.4
+SUBSET, SUBSET_OF_CONTENDER = 0.2, 0.1
 
 
 @dataclass(frozen=True)
@@ -88,26 +90,29 @@ def contenders(generator: np.random.Generator, world: World, seeds: int) -> Iter
 
     together, alone = np.sqrt(world.common), np.sqrt(1 - world.common)
     of_seed = world.spread * (together * normal(1, 1, seeds) + alone * normal(1, count, seeds))
-    hard = normal(IMAGE, world.images)
+    hard, labels = normal(IMAGE, world.images), normal(SUBSET, seeds, world.subsets, 1)
     for place, accuracy in enumerate(world.accuracies):
         own = hard + normal(IMAGE_OF_CONTENDER, world.images)
         odds = own + normal(IMAGE_OF_SEED, seeds, world.images)
         wanted = np.clip(accuracy + of_seed[place] * (1.0 if place else world.noisier), 0.01, 0.99)
-        tables = [_answers(generator, odds, wanted, world.subsets)]
-        tables += [_answers(generator, np.tile(own, (seeds, 1)), np.full(seeds, 0.5), world.subsets) for _ in range(2)]
+        tables = [_answers(generator, odds, wanted, labels)]
+        tables += [_answers(generator, np.tile(own, (seeds, 1)), np.full(seeds, 0.5), labels) for _ in range(2)]
         networks = tuple((place, seed) for seed in range(seeds))
         yield Contender({"head": str(place)}, "images", networks, np.stack(tables))
 
 
 def _answers(
-    generator: np.random.Generator, odds: NDArray[np.float32], accuracies: NDArray[np.float64], subsets: int
+    generator: np.random.Generator,
+    odds: NDArray[np.float32],
+    accuracies: NDArray[np.float64],
+    labels: NDArray[np.float32],
 ) -> NDArray[np.bool_]:
     """(K, S, n) answers whose mean over images and subsets is each seed's accuracy, in expectation over images."""
-    spread = np.sqrt(IMAGE**2 + IMAGE_OF_CONTENDER**2 + IMAGE_OF_SEED**2 + SUBSET**2)
+    spread = np.sqrt(IMAGE**2 + IMAGE_OF_CONTENDER**2 + IMAGE_OF_SEED**2 + SUBSET**2 + SUBSET_OF_CONTENDER**2)
     # A logistic of a normal variable is nearly one of its mean alone, flatter by this (MacKay 1992).
     base = logit(accuracies) * np.sqrt(1 + np.pi * spread**2 / 8)
-    labels = np.float32(SUBSET) * generator.standard_normal((len(accuracies), subsets, 1), dtype=np.float32)
-    chances = expit(odds[:, None, :] + labels + base[:, None, None].astype(np.float32))
+    own = np.float32(SUBSET_OF_CONTENDER) * generator.standard_normal(labels.shape, dtype=np.float32)
+    chances = expit(odds[:, None, :] + labels + own + base[:, None, None].astype(np.float32))
     return generator.random(chances.shape, dtype=np.float32) < chances
 
 
