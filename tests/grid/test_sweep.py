@@ -112,8 +112,8 @@ def test_what_is_wrong_with_a_sweep_is_told_with_its_line_before_anything_starts
 
 SYNTAX = [
     (["head=zero_relu,one_relu"], 2),
-    (["head=glob(*_relu)"], 3),
-    (["head=glob(*,exclude=none)"], 3),
+    (["head=glob(*_relu)"], 4),
+    (["head=glob(*,exclude=none)"], 4),
     (["seed=range(3)"], 3),
     (["seed=range(0,10,5)"], 2),
     (["probe.layer=choice(encoder,-1)"], 2),

@@ -63,4 +63,4 @@ def test_words_say_no_difference_that_is_not_in_it(written):
 
 
 def test_an_empty_root_says_nothing(tmp_path):
-    assert simclr.answer(tmp_path) == {"schema": 1, "panels": []}
+    assert simclr.answer(tmp_path) == {"schema": 1, "panels": [], "asked": []}

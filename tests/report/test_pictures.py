@@ -39,7 +39,7 @@ def test_each_picture_is_there_in_light_and_dark(written):
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_heads_have_colours_and_markers_of_their_own_that_stand_out(theme):
-    assert len(set(theme.heads.values())) == len(set(MARKERS.values())) == 4
+    assert len(set(theme.heads.values())) == len(set(MARKERS.values())) == 5
     for colour in [*theme.heads.values(), theme.ink]:
         bright, dim = sorted((luminance(colour), luminance(theme.paper)), reverse=True)
         assert (bright + 0.05) / (dim + 0.05) >= 3
