@@ -59,12 +59,13 @@ def run_rounds(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run: 
     while True:
         with threadpool_limits(1):  # matrices are small here
             inquiry = rounds.look()
-        said = verdict.said(inquiry, rounds.cost())
+        cost = rounds.cost(inquiry)
+        said = verdict.said(inquiry, cost)
         wanted = rounds.wanted(inquiry)
         if dry_run:
             print(*said, sep="\n")
         else:
-            verdict.write(rounds.whole.folder, inquiry, rounds.cost())
+            verdict.write(rounds.whole.folder, inquiry, cost)
             log.info("%s", said[0])
         if not wanted or (failed and settings.fail_fast):
             return failed
@@ -148,10 +149,11 @@ class _Rounds:
                 )
             self.lost.add(point[:-1])
 
-    def cost(self) -> verdict.Cost:
-        """Pretrainings used so far, and those of the full grid."""
-        measured = [point for own, points in self.points.items() for point in points[: len(self._measured(own))]]
-        used, full = (len({self.cells[point].key for point in some}) for some in (measured, self.cells))
+    def cost(self, inquiry: Inquiry) -> verdict.Cost:
+        """Pretrainings that were looked at, and those of the full grid."""
+        begun = [each for each in self.points if self._measured(each)]
+        looked_at = [point for place, seeds in inquiry.used.items() for point in self.points[begun[place]][:seeds]]
+        used, full = (len({self.cells[point].key for point in some}) for some in (looked_at, self.cells))
         return verdict.Cost(used, full, len(self.points))
 
     def _contender(self, own: Overrides) -> Contender | None:

@@ -134,12 +134,14 @@ class Inquiry:
         contenders: of whom.
         comparisons: all that the answer may rest on.
         seeds: at the last look; 0 before the first.
+        used: of each contender, by its place, as many as were looked at.
     """
 
     question: Question
     contenders: Sequence[Contender]
     comparisons: list[Comparison] = field(default_factory=list)
     seeds: int = 0
+    used: dict[int, int] = field(default_factory=dict)
 
     @property
     def asked(self) -> list[int]:
@@ -237,6 +239,7 @@ def _look(inquiry: Inquiry, asked: Sequence[int], seeds: int) -> None:
                 rows = where[each.first], where[int(each.second)]
                 each.seen(float(joint.means[rows[0]] - joint.means[rows[1]]), float(halves[rows]))
     inquiry.seeds = seeds
+    inquiry.used.update(dict.fromkeys(asked, seeds))
 
 
 def _look_at_baselines(

@@ -41,7 +41,10 @@ def recorded(run_command, tmp_path_factory):
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
-        (["head=null"], "head=null: there is no such option; valid is none, one_relu, three_relu, two_relu, zero_relu."),
+        (
+            ["head=null"],
+            "head=null: there is no such option; valid is none, one_relu, three_relu, two_relu, zero_relu.",
+        ),
         (["-m", "head=null,none"], "head=null: there is no such option"),
         (["experiment=null"], "experiment=null: that is how it is unless another one is chosen; leave it out"),
         (["--cfg", "job", "head=nonsense"], "head=nonsense: there is no such option"),
