@@ -102,17 +102,17 @@ class _Rounds:
         factors = _factors(contenders)
         by = _factor_of(settings.answer, settings.by, factors)
         question = Question(settings.answer, by, settings.smallest, settings.max_seeds)
-        typed = [int(text.partition("=")[2]) for point in points for text in point if text.startswith("seed=")]
-        first = {each: min(typed) if typed else launcher.composer(each).seed for each in contenders}
-        planned = [
-            (*each, f"seed={seed}") for each in contenders for seed in range(first[each], first[each] + question.seeds)
-        ]
+        first = _first_seed(points, contenders, launcher)
+        planned = [(*each, f"seed={seed}") for each in contenders for seed in range(first, first + question.seeds)]
         whole = prepare(planned, launcher.composer, settings.root)
         cells = {point.overrides: cell for cell in whole.plan.cells for point in cell.points if cell.cell is not None}
         if any(cell.cell is not None and cell.cell.config.probe.name == "none" for cell in cells.values()):
             raise InvalidInput("probe=none: nothing is compared; valid with seeds=auto is any other probe")
+        absent = {each.points[0].overrides[:-1]: each.reason for each in whole.plan.cells if each.cell is None}
+        for each, reason in absent.items():
+            log.info("left out, as there is no such cell: %s (%s)", " ".join(each), reason)
         if not cells:
-            raise InvalidInput("seeds=auto: none of the cells exists; the same grid without it says why")
+            raise InvalidInput("seeds=auto: none of the cells exists")
         of_contenders: dict[Overrides, list[Overrides]] = {}
         for point in (point for point in planned if point in cells):
             of_contenders.setdefault(point[:-1], []).append(point)
@@ -191,6 +191,16 @@ def _up_to_none(records: Iterator[CellRecord | None]) -> Iterator[CellRecord]:
 
 def _without(point: Sequence[str], keys: Sequence[str]) -> Iterator[str]:
     return (text for text in point if text.partition("=")[0] not in keys)
+
+
+def _first_seed(points: Sequence[Sequence[str]], contenders: Iterable[Overrides], launcher: Launcher) -> int:
+    """The smallest that was typed, else the configurations' own, which has to be one."""
+    typed = sorted({text for point in points for text in point if text.startswith("seed=")})
+    found = {launcher.composer((*each, text)).seed for each in contenders for text in typed}
+    found = found or {launcher.composer(each).seed for each in contenders}
+    if not typed and len(found) > 1:
+        raise InvalidInput(f"seed={','.join(map(str, sorted(found)))}: contenders begin with one seed; valid is seed=N")
+    return min(found)
 
 
 def _check_one_question(points: Sequence[Sequence[str]]) -> None:

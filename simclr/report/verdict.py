@@ -28,13 +28,11 @@ class Cost:
 def said(inquiry: Inquiry, cost: Cost) -> list[str]:
     """The state of an inquiry and what it knows, a sentence each."""
     question = inquiry.question
-    rounds = f"{inquiry.seeds - 1} round{'' if inquiry.seeds == 2 else 's'}"
+    rounds = _count(inquiry.seeds - 1, "round")
     spent = f"{cost.used} of {cost.full} pretrainings"
     if not inquiry.seeds:
-        return [
-            f"{asked_for(inquiry)}: not begun; {cost.contenders} contenders with up to {question.seeds} seeds each, "
-            f"{cost.full} pretrainings at most"
-        ]
+        most = f"{_count(cost.contenders, 'contender')} with up to {question.seeds} seeds each"
+        return [f"{asked_for(inquiry)}: not begun; {most}, {cost.full} pretrainings at most"]
     if inquiry.asked:
         waiting = listed(inquiry, inquiry.asked)
         state = f"after {rounds} and {spent} still open between {waiting}"
@@ -62,6 +60,10 @@ def listed(inquiry: Inquiry, places: Sequence[int]) -> str:
     """Some contenders by name, the first few of many."""
     named = ", ".join(label(inquiry, place) for place in places[:MOST_NAMED])
     return named + (f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else "")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _best(inquiry: Inquiry) -> list[str]:

@@ -72,6 +72,12 @@ def test_a_dry_run_says_what_the_next_round_would_be_and_writes_nothing(start, t
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_cell_that_does_not_exist_is_left_out_with_a_line(start):
+    told = start(RUN, "head=none,one_relu", "probe.layer=-4", "on_invalid=skip", *TINY, *ASKED, "--dry-run").done()
+    assert "1 contender with up to 4 seeds" in told.output
+    assert "left out, as there is no such cell: head=none probe.layer=-4" in told.errors
+
+
 def test_a_seed_that_is_there_is_looked_at_and_what_was_killed_goes_on(settled, start, tmp_path):
     root = shutil.copytree(settled.root, tmp_path / "runs")
     (last,) = root.glob("results/*projection-s1*")
@@ -122,6 +128,12 @@ def test_a_killed_inquiry_goes_on_where_it_was(start, tmp_path):
         (("seeds=auto", "by=head"), "by=head: only with answer=order"),
         (("seeds=auto", "max_seeds=3,4"), "max_seeds=3,4: a grid is asked one question; valid is one value"),
         (("seeds=five",), "seeds=five: valid is auto"),
+        (("seeds=auto", "seed=many"), "seed=many"),
+        (
+            ("seeds=auto", "experiment=imagenet5,documents"),
+            "seed=0,666: contenders begin with one seed; valid is seed=N",
+        ),
+        (("max_seeds=4",), "max_seeds=4: valid with seeds=auto alone"),
         (("seeds=auto", "answer=who"), "answer=who: valid is best, order, beats_pixels"),
         (("seeds=auto", "max_seeds=1"), "max_seeds=1: valid is at least 2"),
     ],
