@@ -9,6 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 
+def labels_in_words(fraction: float) -> str:
+    """Of how many labels a probe knew.
+
+    >>> labels_in_words(0.1), labels_in_words(1.0)
+    ('0.1 of the labels', 'all labels')
+    """
+    return "all labels" if fraction == 1 else f"{fraction:.3g} of the labels"
+
+
 def print_summary(record: dict[str, Any], console: Console | None = None) -> None:
     """What was run, its accuracy beside the two baselines, and where the time went."""
     console = console or Console(soft_wrap=True, highlight=False)
@@ -23,7 +32,7 @@ def print_summary(record: dict[str, Any], console: Console | None = None) -> Non
         _print_unprobed(record, named, console)
         return
     table = Table(title=f"{trained_on}, {cell['encoder']}, head {cell['head']}, seed {cell['seed']}", min_width=60)
-    table.add_column(f"{cell['probe']} probe, {cell['label_fraction']:.3g} of the labels")
+    table.add_column(f"{cell['probe']} probe, {labels_in_words(cell['label_fraction'])}")
     held_out = record.get("data", {}).get("validation") and not cell.get("transfer")
     table.add_column("validation accuracy" if held_out else "test accuracy", justify="right")
     table.add_column("95 % interval", justify="right")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from simclr.records.summary import labels_in_words
 from simclr.report import documents
 from simclr.report.groups import HEAD_WORDS, Grid, Group, head_order, layer_order, shown
 from simclr.report.records import Findings
@@ -75,7 +76,7 @@ def _of_panel(grid: Grid, panel: Panel, several: bool) -> Answer:
         *_caveats(panel),
     ]
     group = best.group
-    title = f"{group.data}, {group.label_fraction:.3g} of the labels" if several else group.data
+    title = f"{group.data}, {labels_in_words(group.label_fraction)}" if several else group.data
     if group.part != "test":
         title += ", validation images"
     return Answer(title, _headline(grid, panel, best), tuple(sentences))
