@@ -81,7 +81,8 @@ def _print_times(record: dict[str, Any], console: Console) -> None:
     pretraining = record["pretraining"]
     compiling = pretraining.get("compiling") or 0.0
     console.print(
-        f"{pretraining['epochs']} epoch{'' if pretraining['epochs'] == 1 else 's'} at {pretraining['images_per_second']:,.0f} images/s in "
+        f"{pretraining['epochs']} epoch{'' if pretraining['epochs'] == 1 else 's'} "
+        f"at {pretraining['images_per_second']:,.0f} images/s in "
         f"{pretraining['precision']}{f' (and {compiling:.0f} s of compiling)' if compiling >= 1 else ''}; "
         f"{spent}; {record['seconds']:.1f} s in all",
         markup=False,
