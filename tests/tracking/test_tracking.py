@@ -276,8 +276,8 @@ def test_a_fault_costs_nothing_but_a_little_time(
     code = (
         WHOLE.replace("patience))", "patience), None)") + "print('seconds', time.monotonic() - begun, file=sys.stderr)"
     )
-    done = drive(code, PATIENCE="12")
-    assert float(done.stderr.rpartition("seconds")[2]) < 30
+    done = drive(code, PATIENCE="20")
+    assert float(done.stderr.rpartition("seconds")[2]) < 40
     assert len(done.stdout.split()) == 2
     (line,) = (line for line in done.stderr.splitlines() if "W&B: " in line and "W&B: offline in" not in line)
     assert "Traceback" not in done.stderr
@@ -393,13 +393,16 @@ for name in ("first", "second"):
     tracker.epoch(1, {"loss": 1.0})
     tracker.result(record)
     tracker.finish(0)
-    print(tracker.folder.name.rpartition("-")[2], tracker.folder.name.startswith("offline"))
+    print(tracker.folder.name.rsplit("-", 2)[1], tracker.folder.name.startswith("offline"))
 """
     )
     assert done.stdout == "first True\nsecond True\n"
     service.fault = None
     drive("for name in ('first', 'second'):\n    start(replace(cell, name=name)).finish(0)")
-    assert {name: run.state for name, run in service.runs.items()} == {"first": "finished", "second": "finished"}
+    states = {
+        name.rpartition("-")[0]: run.state for name, run in service.runs.items()
+    }  # the root's identity comes last
+    assert states == {"first": "finished", "second": "finished"}
 
 
 def test_a_run_that_is_stopped_from_its_page_learns_of_it(service: Service, drive: Drive) -> None:
