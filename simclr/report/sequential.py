@@ -1,18 +1,18 @@
 """What a grid that grows seed by seed has settled, with one promise over all that was looked at on the way.
 
 A grid is looked at again after every seed, and what is settled gets no more of them. Looking often finds a difference
-sooner or later where there is none, and so does comparing many cells. Both are paid for at once: at the look after k
-seeds each of the m comparisons has an interval that misses the truth with probability (a(k) - a(k - 1)) / m at most,
-where a spends 0.05 over the looks that may come, as Lan and DeMets 1983 ("Discrete sequential boundaries for clinical
-trials", Biometrika 70) have it for Pocock's boundary: much of it early, since a cell that is out early is what saves
-seeds. By Bonferroni's inequality, whatever looks and comparisons have in common, *every* interval of *every* look then
-has its truth with 95 %, and so have the narrowest ones so far, which are kept (a confidence sequence; Howard, Ramdas,
-McAuliffe and Sekhon 2021, arXiv 1810.08240). What is said follows from these intervals alone: who is above whom, that
-two are the same for all practical purposes, and who may still be the best. Nothing else of a statement is uncertain, so
-that it does not matter which cells were given more seeds, or why.
+sooner or later where there is none, and so does comparing many cells. Both are paid for: each of the m comparisons may
+be wrong at any look with probability 0.05 / m (Bonferroni), which is spent over the looks that may come as Lan and
+DeMets 1983 ("Discrete sequential boundaries for clinical trials", Biometrika 70) have it for Pocock's boundary: much of
+it early, since a cell that is out early is what saves seeds. The level of a look follows from what is spent and from
+how much earlier looks have seen already (:func:`levels`); for Student's t the levels of the normal case are used, as
+Jennison and Turnbull 2000 advise ("Group sequential methods", 3.8). Then *every* interval of *every* look has its truth
+with 95 %, and so have the narrowest ones so far, which are kept. What is said follows from these intervals alone: who
+is above whom, that two are the same for all practical purposes, and who may still be the best. Nothing else of a
+statement is uncertain, so that it does not matter which cells were given more seeds, or why.
 
 One seed says nothing of how much seeds differ: the first look is after two. Up to four say little, so that what they
-say is weighed with what seeds did elsewhere, taken for a quarter more than it was (``USUAL_SPREAD``, with the weight of
+say is weighed with what seeds did elsewhere, taken for more than it was (``USUAL_SPREAD``, with the weight of
 ``USUAL`` degrees of freedom; Smyth 2004, as in :mod:`.crossed`); from five on (``ENOUGH``) a grid's seeds speak for
 themselves. Simulated rates of false statements, also where seeds differ by more than that, are in ``docs/seeds.md``.
 """
@@ -22,9 +22,13 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import ndtr
 
 from simclr.evaluation.uncertainty import Uncertainty
 from simclr.report.crossed import MeanSquares, difference_products, mean_squares
@@ -34,9 +38,11 @@ FIRST_LOOK = 2
 """Seeds before anything can be said of settings."""
 USUAL = 2
 """Degrees of freedom with which other grids tell how much seeds differ."""
-USUAL_SPREAD = 0.15
-"""Standard deviation between networks of one configuration that is taken for usual, in log odds of an accuracy: 0.027
+USUAL_SPREAD = 0.2
+"""Standard deviation between networks of one configuration that is taken for usual, in log odds of an accuracy: 0.036
 at an accuracy of 0.76. Grids on digits and photographs had 0.12."""
+NODES = 200
+"""Of the quadrature by which levels are found."""
 ENOUGH = 5
 """Seeds that need no help of other grids."""
 BEST, ORDER, BEATS_PIXELS = "best", "order", "beats_pixels"
@@ -205,6 +211,38 @@ def spent(seeds: int, most: int) -> float:
     return SIGNIFICANT * math.log(1 + (math.e - 1) * seeds / most) if seeds >= FIRST_LOOK else 0.0
 
 
+@cache
+def levels(most: int, whole: float) -> dict[int, float]:
+    """The two-sided level of the look after each number of seeds, by that number; together they err with ``whole``.
+
+    A sum over independent seeds is a Brownian motion looked at now and then. At each look the chance to leave the
+    bounds there, and not before, is what is spent there (Armitage, McPherson and Rowe 1969, "Repeated significance
+    tests on accumulating data").
+
+    >>> {seeds: round(level, 4) for seeds, level in levels(5, 0.05).items()}
+    {2: 0.0262, 3: 0.0179, 4: 0.0175, 5: 0.0177}
+    """
+    found: dict[int, float] = {}
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    at, inside, mass = np.zeros(1), np.ones(1), np.ones(1)  # where the motion may be, its density, the nodes' weights
+    before = 0
+    for seeds in range(FIRST_LOOK, most + 1):
+        step = math.sqrt(seeds - before)
+        due = (spent(seeds, most) - spent(seeds - 1, most)) * whole / SIGNIFICANT
+
+        def too_many(
+            bound: float, at: Any = at, chance: Any = inside * mass, step: float = step, due: float = due
+        ) -> float:
+            return float(chance @ (ndtr((-bound - at) / step) + ndtr((at - bound) / step))) - due
+
+        bound = float(brentq(too_many, 0.0, 20 * math.sqrt(seeds)))
+        found[seeds] = float(2 * ndtr(-bound / math.sqrt(seeds)))
+        there = bound * nodes
+        steps = np.exp(-(((there[:, None] - at[None, :]) / step) ** 2) / 2) / (step * math.sqrt(2 * math.pi))
+        at, inside, mass, before = there, steps @ (inside * mass), bound * weights, seeds
+    return found
+
+
 def _comparisons(question: Question, contenders: Sequence[Contender]) -> Iterator[Comparison]:
     places = range(len(contenders))
     if question.answer == BEATS_PIXELS:
@@ -220,8 +258,7 @@ def _comparisons(question: Question, contenders: Sequence[Contender]) -> Iterato
 
 def _look(inquiry: Inquiry, asked: Sequence[int], seeds: int) -> None:
     """Take in what so many seeds of the contenders in question say."""
-    most = inquiry.question.seeds
-    level = (spent(seeds, most) - spent(seeds - 1, most)) / len(inquiry.comparisons)
+    level = levels(inquiry.question.seeds, SIGNIFICANT / len(inquiry.comparisons))[seeds]
     by_panel: dict[Hashable, list[int]] = {}
     for place in asked:
         by_panel.setdefault(inquiry.contenders[place].panel, []).append(place)
