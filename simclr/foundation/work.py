@@ -199,8 +199,10 @@ def take(folder: Path) -> Claim | None:
     """
     try:
         make_folder(folder)
-    except FileNotFoundError:  # somebody has let go, and removed it, in this moment
-        return None
+    except (FileNotFoundError, FileExistsError):
+        if folder.exists() and not folder.is_dir():  # something else is in the way
+            raise
+        return None  # somebody has let go, and removed it, in this moment
     there = _numbers(folder)
     last = said(folder / str(there[-1])) if there else None
     if there and (last is None or last.alive):  # just gone: the next one that asks will see
