@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from hydra import compose, initialize_config_dir
 from simclr.config import Config
 from simclr.config.validation import resolve
 from simclr.data import ImageSplit
+from tests.wandb_service import Service
 
 collect_ignore = ["benchmarks/torch_program.py", "benchmarks/torch_resnet50.py"]  # another interpreter's
 
@@ -62,6 +63,14 @@ def run_command() -> Run:
         )
 
     return run
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """A stand-in for W&B's service, of which nothing is asked that it does not know."""
+    with Service() as running:
+        yield running
+        assert running.unknown == []
 
 
 @pytest.fixture(scope="session")

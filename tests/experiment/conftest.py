@@ -12,13 +12,6 @@ from tests.wandb_service import Service
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
-    with Service() as running:
-        yield running
-        assert running.unknown == []
-
-
-@pytest.fixture
 def machine(service: Service, tmp_path: Path) -> Iterator[Callable[[str], Machine]]:
     """``machine("one")``: a machine of that name, on which nothing is left running."""
     made: list[Machine] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,6 @@ import yaml
 from tests.wandb_service import KEY, Fault, Service, grid
 
 Client = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def service() -> Iterator[Service]:
-    with Service() as running:
-        yield running
-        assert running.unknown == []
 
 
 @pytest.fixture
