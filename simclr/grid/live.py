@@ -17,9 +17,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from simclr.grid.plan import LEFT
-from simclr.grid.table import count_of, duration
+from simclr.grid.table import duration
 from simclr.records import result
 from simclr.records.status import OVER, Doing, Status, status
+from simclr.records.summary import count_of
 
 if TYPE_CHECKING:
     from simclr.grid.prepare import Grid

@@ -7,7 +7,6 @@ anything, and a seed that was measured before for another reason is not measured
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from simclr.grid.plan import Planned
 from simclr.grid.prepare import Grid, expected, prepare
 from simclr.grid.run import run
 from simclr.grid.table import print_plan
-from simclr.records import result
+from simclr.records.status import Doing, status
 from simclr.report import verdict
 from simclr.report.groups import Group
 from simclr.report.records import CellRecord, cell_of
@@ -121,11 +120,11 @@ class _Rounds:
 
     def look(self) -> Inquiry:
         """What the records say so far."""
-        return follow(self.question, [each for each in map(self._contender, self.points) if each is not None])
+        return follow(self.question, [self._contender(each) for each in self._begun])
 
     def wanted(self, inquiry: Inquiry) -> list[Overrides]:
         """The points of the next round; none where it is over."""
-        begun = [each for each in self.points if self._measured(each)]
+        begun = self._begun
         asked, seeds = [begun[place] for place in inquiry.asked], inquiry.next_seeds
         if new := [each for each in self.points if each not in self.lost and len(self._measured(each)) < FIRST_LOOK]:
             asked, seeds = new, FIRST_LOOK
@@ -143,7 +142,7 @@ class _Rounds:
             if self._record(point) is not None:
                 continue
             name = self.cells[point].name
-            if failed is None or _status(self.whole, name) != "failed":
+            if failed is None or status(self.whole.root, name).doing is not Doing.FAILED:
                 raise failed or RunFailed(
                     f"{name}: its record cannot be used; the same grid with rerun=true makes another"
                 )
@@ -151,16 +150,18 @@ class _Rounds:
 
     def cost(self, inquiry: Inquiry) -> verdict.Cost:
         """Pretrainings that were looked at, and those of the full grid."""
-        begun = [each for each in self.points if self._measured(each)]
+        begun = self._begun
         looked_at = [point for place, seeds in inquiry.used.items() for point in self.points[begun[place]][:seeds]]
         used, full = (len({self.cells[point].key for point in some}) for some in (looked_at, self.cells))
         return verdict.Cost(used, full, len(self.points))
 
-    def _contender(self, own: Overrides) -> Contender | None:
-        records = self._measured(own)
-        if not records:
-            return None
-        group = Group(tuple(records), {})
+    @property
+    def _begun(self) -> list[Overrides]:
+        """Those of which there is a seed: the contenders of an inquiry, by their places."""
+        return [each for each in self.points if self._measured(each)]
+
+    def _contender(self, own: Overrides) -> Contender:
+        group = Group(tuple(self._measured(own)), {})
         answers = answers_of(group)
         assert answers is not None  # _record has seen to it
         typed = dict(text.split("=", 1) for text in own)
@@ -235,10 +236,3 @@ def _factor_of(answer: str, by: str | None, factors: Sequence[str]) -> str | Non
             f"by={by or 'null'}: valid is what the grid varies: {varied}.{suggestion(by or '', factors)}"
         )
     return by
-
-
-def _status(grid: Grid, name: str) -> str:
-    try:
-        return str(json.loads((result.folder(grid.root, name) / "result.json").read_bytes())["status"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return ""

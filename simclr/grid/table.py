@@ -10,6 +10,7 @@ from rich.table import Table
 
 from simclr.grid.estimate import Estimate
 from simclr.grid.plan import Plan, Planned, State
+from simclr.records.summary import count_of
 
 STYLES = {
     State.RUN: "bold",
@@ -79,12 +80,3 @@ def duration(seconds: float) -> str:
 def _merged(planned: Planned) -> str:
     more = len(planned.points) - 1
     return f" (named {more + 1} times in the grid)" if more else ""
-
-
-def count_of(count: int, what: str) -> str:
-    """A number of things.
-
-    >>> count_of(1, "cell"), count_of(9, "cell")
-    ('1 cell', '9 cells')
-    """
-    return f"{count} {what}{'' if count == 1 else 's'}"

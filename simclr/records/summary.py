@@ -18,6 +18,15 @@ def labels_in_words(fraction: float) -> str:
     return "all labels" if fraction == 1 else f"{fraction:.3g} of the labels"
 
 
+def count_of(count: int, what: str) -> str:
+    """A number of things.
+
+    >>> count_of(1, "cell"), count_of(9, "cell")
+    ('1 cell', '9 cells')
+    """
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def print_summary(record: dict[str, Any], console: Console | None = None) -> None:
     """What was run, its accuracy beside the two baselines, and where the time went."""
     console = console or Console(soft_wrap=True, highlight=False)
@@ -81,8 +90,7 @@ def _print_times(record: dict[str, Any], console: Console) -> None:
     pretraining = record["pretraining"]
     compiling = pretraining.get("compiling") or 0.0
     console.print(
-        f"{pretraining['epochs']} epoch{'' if pretraining['epochs'] == 1 else 's'} "
-        f"at {pretraining['images_per_second']:,.0f} images/s in "
+        f"{count_of(pretraining['epochs'], 'epoch')} at {pretraining['images_per_second']:,.0f} images/s in "
         f"{pretraining['precision']}{f' (and {compiling:.0f} s of compiling)' if compiling >= 1 else ''}; "
         f"{spent}; {record['seconds']:.1f} s in all",
         markup=False,

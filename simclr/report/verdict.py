@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from simclr.foundation.files import make_folder, write_whole
+from simclr.records.summary import count_of
 from simclr.report.sequential import BASELINES, BEATS_PIXELS, BEST, Inquiry
 
 ASKED = "question.json"
@@ -28,10 +29,10 @@ class Cost:
 def said(inquiry: Inquiry, cost: Cost) -> list[str]:
     """The state of an inquiry and what it knows, a sentence each."""
     question = inquiry.question
-    rounds = _count(inquiry.seeds - 1, "round")
+    rounds = count_of(inquiry.seeds - 1, "round")
     spent = f"{cost.used} of {cost.full} pretrainings"
     if not inquiry.seeds:
-        most = f"{_count(cost.contenders, 'contender')} with up to {question.seeds} seeds each"
+        most = f"{count_of(cost.contenders, 'contender')} with up to {question.seeds} seeds each"
         return [f"{asked_for(inquiry)}: not begun; {most}, {cost.full} pretrainings at most"]
     if inquiry.asked:
         waiting = listed(inquiry, inquiry.asked)
@@ -60,10 +61,6 @@ def listed(inquiry: Inquiry, places: Sequence[int]) -> str:
     """Some contenders by name, the first few of many."""
     named = ", ".join(label(inquiry, place) for place in places[:MOST_NAMED])
     return named + (f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else "")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _best(inquiry: Inquiry) -> list[str]:
