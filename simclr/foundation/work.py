@@ -197,12 +197,13 @@ def take(folder: Path) -> Claim | None:
     Raises:
         OSError: it cannot be written down.
     """
-    try:
-        make_folder(folder)
-    except (FileNotFoundError, FileExistsError):
-        if folder.exists() and not folder.is_dir():  # something else is in the way
-            raise
-        return None  # somebody has let go, and removed it, in this moment
+    for attempt in range(100):
+        try:
+            make_folder(folder)
+            break
+        except (FileNotFoundError, FileExistsError):  # somebody lets go of it, and removes it, in this moment
+            if attempt == 99:  # no: something else is in the way
+                raise
     there = _numbers(folder)
     last = said(folder / str(there[-1])) if there else None
     if there and (last is None or last.alive):  # just gone: the next one that asks will see

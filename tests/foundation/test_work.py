@@ -221,6 +221,18 @@ def test_a_claim_whose_file_is_gone_is_lost_and_does_not_come_back(tmp_path, how
     assert (tmp_path / "claim" / "1").exists() is (how == "replaced")
 
 
+@pytest.mark.parametrize("place", ["claim", "folder/claim", "folder/below/claim"])
+@pytest.mark.parametrize("kind", ["file", "broken link"])
+def test_something_else_in_the_way_of_a_claim_is_an_error_and_not_waited_for(tmp_path, place, kind):
+    way = tmp_path / place.split("/")[0]
+    if kind == "file":
+        way.write_text("in the way")
+    else:
+        way.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OSError, match="exists|Not a directory"):
+        take(tmp_path / place)
+
+
 def test_one_that_is_taken_while_another_judges_the_last_holder_is_respected(tmp_path, monkeypatch):
     """Between the look at a dead holder and the claim, others have taken it over, let go, and taken it anew."""
     write(tmp_path / "claim" / "1", pid=dead(), started="")
