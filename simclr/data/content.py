@@ -22,7 +22,7 @@ from struct import Struct
 
 import numpy as np
 
-from simclr.data import digits, imagenet5
+from simclr.data import imagenet5
 from simclr.data.parts import Catalogue, path_order
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput
@@ -69,8 +69,8 @@ def digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> str:
 def content(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> Content:
     """What :func:`simclr.data.load` will deliver.
 
-    For ``imagenet5`` that is to be downloaded, or was downloaded into ``cache``, it is the one digest that ``load``
-    accepts, and nothing is read: ``load`` replaces a download that went bad.
+    Of images that are to be downloaded, or were downloaded into ``cache``, it is the one content that ``load`` accepts,
+    and nothing is read: ``load`` replaces a download that went bad.
 
     Args:
         catalogue: what is there.
@@ -80,15 +80,10 @@ def content(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> Cont
     Raises:
         InvalidInput: a file cannot be read, or a local copy of ``imagenet5`` is not the published one.
     """
-    whole = catalogue.whole or catalogue
-    if catalogue.name == "digits":
-        return Content(of_part(catalogue, digits.digest()))
-    if catalogue.name == "imagenet5" and (whole.needs_download or whole.root == imagenet5.cached(cache)):
-        return Content(of_part(catalogue, imagenet5.CONTENT))
-    if catalogue.archive is not None:
-        digest, count = of_part(catalogue, catalogue.archive), len(catalogue.unlabeled)
-        return Content(digest, _hashed(f"{catalogue.archive} unlabeled {count}") if count else None)
-    hashes = file_hashes(whole, cache, remember=remember)
+    if catalogue.known is not None:
+        digest, count = of_part(catalogue, catalogue.known), len(catalogue.unlabeled)
+        return Content(digest, _hashed(f"{catalogue.known} unlabeled {count}") if count else None)
+    hashes = file_hashes(catalogue.whole or catalogue, cache, remember=remember)
     if catalogue.name == "imagenet5" and (files := combined(hashes.items())) != imagenet5.CONTENT:
         raise InvalidInput(
             f"{catalogue.root}: its content is {files[:12]}, not {imagenet5.CONTENT[:12]} of the published images; "

@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from PIL import Image
 from simclr.config import DataConfig
 from simclr.data.content import file_digest
 from simclr.data.formats import SUFFIXES, formats
-from simclr.data.listing import LEFT_BEHIND, TESTS, UNLABELED, list_folder
+from simclr.data.listing import LEFT_BEHIND, TESTS, UNLABELED, absolute, list_folder
 from simclr.data.parts import Catalogue
 from simclr.data.progress import Report, progress
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
@@ -95,7 +94,7 @@ def _place(config: DataConfig, revision: str, cache: Path) -> Path:
     chosen = [config.subset, config.image_column, config.label_column]
     suffix = f"-{hashlib.sha256(repr(chosen).encode()).hexdigest()[:8]}" if any(chosen) else ""
     name = as_file_name(config.name)
-    return Path(os.path.abspath(cache / "hub" / f"{name}@{revision[:12]}{suffix}"))  # noqa: PTH100 - as other roots
+    return absolute(cache / "hub" / f"{name}@{revision[:12]}{suffix}")
 
 
 def _revision(config: DataConfig, cache: Path) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
-
-from simclr.data.parts import Catalogue, Split
+from simclr.data.listing import absolute
+from simclr.data.parts import Catalogue, not_here
 
 FOLDER = "imagenet-5-categories"
 COMMIT = "0d81ce762e071c08c5ed2368e1429b80fb189760"
@@ -20,7 +19,7 @@ TEST_PER_CLASS = 50
 
 def cached(cache: Path) -> Path:
     """Where a download is put: the one copy that is ours to replace."""
-    return Path(os.path.abspath(cache / FOLDER))  # noqa: PTH100 - compared with roots, which have no '..'
+    return absolute(cache / FOLDER)
 
 
 def locate(root: Path | None, cache: Path) -> Path | None:
@@ -37,8 +36,5 @@ def locate(root: Path | None, cache: Path) -> Path | None:
 
 
 def to_download() -> Catalogue:
-    """The catalogue of the images before they are here: names, counts and labels, no paths."""
-    labels = np.arange(len(CLASSES), dtype=np.int32)
-    train = Split((), np.repeat(labels, TRAIN_PER_CLASS))
-    test = Split((), np.repeat(labels, TEST_PER_CLASS))
-    return Catalogue("imagenet5", CLASSES, train, test, needs_download=True)
+    """The catalogue of the images before they are here."""
+    return not_here("imagenet5", CLASSES, TRAIN_PER_CLASS, TEST_PER_CLASS, known=CONTENT)

@@ -24,7 +24,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,7 @@ def list_folder(name: str, root: Path, class_pattern: str | None = None, test_sh
         passed_over=sum((part.passed_over for part in [*parts, extra]), Counter[str]()),
         class_pattern=class_pattern,
         test_share=test_share,
-        root=_absolute(root),
+        root=absolute(root),
     )
 
 
@@ -130,7 +130,7 @@ def list_expected(known: Catalogue, folder: Path) -> Catalogue:
         and np.array_equal(found.test_counts, known.test_counts)
         and len(found.unlabeled) == len(known.unlabeled)
     )
-    return found if whole else known
+    return replace(found, known=known.known) if whole else known
 
 
 def _below(root: Path, found: Found) -> Iterator[str]:
@@ -151,12 +151,13 @@ def _without_classes(name: str, root: Path, extra: Found) -> Catalogue:
         test=without_labels(),
         unlabeled=without_labels(extra.paths),
         passed_over=extra.passed_over,
-        root=_absolute(root),
+        root=absolute(root),
     )
 
 
-def _absolute(root: Path) -> Path:
-    return Path(os.path.abspath(root))  # noqa: PTH100 - Path.absolute keeps '..', and two names would be two roots
+def absolute(root: Path) -> Path:
+    """The one name of a folder of images: Path.absolute keeps '..', and two names would be two roots."""
+    return Path(os.path.abspath(root))  # noqa: PTH100 - see above
 
 
 def _inner(root: Path) -> Path:

@@ -21,8 +21,8 @@ from PIL import Image
 
 from simclr.data.archive import extract
 from simclr.data.content import file_digest
-from simclr.data.listing import list_expected, list_folder
-from simclr.data.parts import NO_CLASS, Catalogue, Split
+from simclr.data.listing import absolute, list_expected, list_folder
+from simclr.data.parts import NO_CLASS, Catalogue, not_here
 from simclr.data.progress import Report, progress
 from simclr.foundation.errors import InvalidInput, RunFailed
 from simclr.foundation.files import sha256
@@ -81,7 +81,7 @@ class Packed:
 
     def cached(self, cache: Path) -> Path:
         """The folder that it is unpacked to."""
-        return Path(os.path.abspath(cache / self.name))  # noqa: PTH100 - compared with roots, which have no '..'
+        return absolute(cache / self.name)
 
     def local(self, root: Path | None) -> Path | None:
         """The archive where it lies on this machine: below ``$SIMCLR_DATA``, or at ``root``; None where it does not.
@@ -101,19 +101,8 @@ class Packed:
 
     def catalogue(self, cache: Path) -> Catalogue:
         """The unpacked images; where they are not there, or not whole, the known ones, with ``needs_download``."""
-        order = tuple(sorted(self.classes))
-        labels = np.arange(len(order), dtype=np.int32)
-        known = Catalogue(
-            name=self.name,
-            classes=order,
-            train=Split((), np.repeat(labels, self.train)),
-            test=Split((), np.repeat(labels, self.test)),
-            unlabeled=Split((), np.full(self.unlabeled, NO_CLASS, np.int32)),
-            archive=self.sha256,
-            needs_download=True,
-        )
-        found = list_expected(known, self.cached(cache))
-        return found if found is known else replace(found, passed_over={}, archive=self.sha256)
+        known = not_here(self.name, self.classes, self.train, self.test, self.unlabeled, known=self.sha256)
+        return replace(list_expected(known, self.cached(cache)), passed_over={})
 
     def unpack(self, archive: Path, folder: Path, report: Report) -> None:
         """Write the archive's images below an empty folder.

@@ -60,7 +60,8 @@ class Catalogue:
         test_share: of each class, what was drawn for the test part; None where there is one.
         labels: a hash of the table that tells the classes; None where names do.
         revision: the commit that it was taken at, of a set of the hub.
-        archive: the SHA-256 of the archive that it came in; None where that is not what it is known by.
+        known: 64 hex digits that it is known by without a look at its files, those of its archive or of its published
+            content; None where the files say what it is.
         root: absolute folder that the paths are relative to; None where there is none.
         needs_download: the images are not on this machine yet; counts and labels are known all the same.
         validation: the share of the training images that stands in for the test's, see :mod:`simclr.data.held_out`.
@@ -77,7 +78,7 @@ class Catalogue:
     class_pattern: str | None = None
     test_share: float | None = None
     labels: str | None = None
-    archive: str | None = None
+    known: str | None = None
     revision: str | None = None
     root: Path | None = None
     needs_download: bool = False
@@ -104,6 +105,21 @@ class Catalogue:
     def paths(self) -> tuple[str, ...]:
         """The training images' paths, then the test images', then those without a label."""
         return self.train.paths + self.test.paths + self.unlabeled.paths
+
+
+def not_here(name: str, classes: Iterable[str], train: int, test: int, unlabeled: int = 0, *, known: str) -> Catalogue:
+    """Published images before they are on this machine, so many of each class: names, counts and labels, no paths."""
+    order = tuple(sorted(classes))
+    labels = np.arange(len(order), dtype=np.int32)
+    return Catalogue(
+        name=name,
+        classes=order,
+        train=Split((), np.repeat(labels, train)),
+        test=Split((), np.repeat(labels, test)),
+        unlabeled=Split((), np.full(unlabeled, NO_CLASS, np.int32)),
+        known=known,
+        needs_download=True,
+    )
 
 
 def drawn(whole: Split, test_share: float) -> tuple[Split, Split]:

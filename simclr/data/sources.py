@@ -11,7 +11,7 @@ import numpy as np
 from simclr.config import DataConfig
 from simclr.data import digits, hub, imagenet5
 from simclr.data.held_out import taken
-from simclr.data.listing import LAYOUT, list_expected, list_folder
+from simclr.data.listing import LAYOUT, absolute, list_expected, list_folder
 from simclr.data.packed import PACKED
 from simclr.data.partition import order_for_good
 from simclr.data.parts import Catalogue
@@ -88,7 +88,7 @@ def _imagenet5(root: Path | None, cache: Path) -> Catalogue:
         return imagenet5.to_download()
     if found == root:
         _check_there(root)
-    if found == imagenet5.cached(cache):
+    if absolute(found) == imagenet5.cached(cache):
         # Where something has happened to it, the one that will be downloaded in its place.
         return list_expected(imagenet5.to_download(), found)
     return list_folder("imagenet5", found)

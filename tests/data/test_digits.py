@@ -38,7 +38,7 @@ def test_a_quarter_of_each_class_is_kept_for_the_test() -> None:
 
 def test_the_split_is_the_same_for_good() -> None:
     assert np.flatnonzero(digits.read().is_test)[:8].tolist() == FIRST_TEST_IMAGES
-    assert digits.digest() == DIGEST
+    assert digits.read().digest == DIGEST
 
 
 def test_reading_the_digits_does_not_import_scikit_learn() -> None:
