@@ -10,9 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.data.partition import part_of_each_class
-
-TEST_SEED = 2400
 NO_CLASS = -1
 
 
@@ -64,7 +61,7 @@ class Catalogue:
             content; None where the files say what it is.
         root: absolute folder that the paths are relative to; None where there is none.
         needs_download: the images are not on this machine yet; counts and labels are known all the same.
-        validation: the share of the training images that stands in for the test's, see :mod:`simclr.data.held_out`.
+        validation: the share of the training images that stands in for the test's, see :mod:`simclr.data.partition`.
         share: of the training images that is trained with, likewise.
         whole: what it was taken from, where that is so.
     """
@@ -120,12 +117,6 @@ def not_here(name: str, classes: Iterable[str], train: int, test: int, unlabeled
         known=known,
         needs_download=True,
     )
-
-
-def drawn(whole: Split, test_share: float) -> tuple[Split, Split]:
-    """Both parts of images that have none: a share of each class becomes the test part."""
-    tested = part_of_each_class(whole.labels, test_share, TEST_SEED, leave_one=True)
-    return whole.part(np.flatnonzero(~tested)), whole.part(np.flatnonzero(tested))
 
 
 def sorted_by_path(pairs: Iterable[tuple[str, str]], classes: tuple[str, ...]) -> Split:

@@ -10,10 +10,9 @@ import numpy as np
 
 from simclr.config import DataConfig
 from simclr.data import digits, hub, imagenet5
-from simclr.data.held_out import taken
 from simclr.data.listing import LAYOUT, absolute, list_expected, list_folder
 from simclr.data.packed import PACKED
-from simclr.data.partition import order_for_good
+from simclr.data.partition import order_for_good, taken
 from simclr.data.parts import Catalogue
 from simclr.data.table import list_table
 from simclr.foundation.errors import InvalidInput

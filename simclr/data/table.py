@@ -8,7 +8,8 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 
 from simclr.data.listing import TESTS, list_unlabeled
-from simclr.data.parts import Catalogue, drawn, sorted_by_path, without_labels
+from simclr.data.partition import drawn
+from simclr.data.parts import Catalogue, sorted_by_path, without_labels
 from simclr.foundation.errors import InvalidInput
 
 COLUMNS = ("path", "label", "split")
