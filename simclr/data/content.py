@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -23,11 +24,13 @@ from struct import Struct
 import numpy as np
 
 from simclr.data import imagenet5
+from simclr.data.listing import list_folder
 from simclr.data.parts import Catalogue, path_order
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import make_folder, sha256, whole_file
 
+MARK = ".unpacked.json"
 SCHEMA = 3
 SETTLED_NS = 2_000_000_000
 PART = 64
@@ -113,6 +116,23 @@ def file_digest(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> 
         InvalidInput: a file cannot be read, named in one line.
     """
     return combined(file_hashes(catalogue, cache, remember=remember).items())
+
+
+def mark(name: str, folder: Path, facts: Mapping[str, str], test_share: float | None = None) -> None:
+    """Write into a folder of images what they were unpacked from, and what they are."""
+    found = list_folder(name, folder, test_share=test_share)
+    files = file_digest(found, folder, remember=False)
+    (folder / MARK).write_text(json.dumps({**facts, "files": files}))
+
+
+def is_marked(name: str, folder: Path, facts: Mapping[str, str], cache: Path, test_share: float | None = None) -> bool:
+    """Whether a folder still holds what was unpacked to it, and from where these facts say."""
+    try:
+        marked = json.loads((folder / MARK).read_bytes())
+        files = file_digest(list_folder(name, folder, test_share=test_share), cache)
+        return bool(marked == {**marked, **facts, "files": files})
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def content_of(catalogue: Catalogue, hashes: Mapping[str, str]) -> Content:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -22,16 +21,15 @@ from typing import Any
 from PIL import Image
 
 from simclr.config import DataConfig
-from simclr.data.content import file_digest
+from simclr.data.content import MARK, is_marked, mark
 from simclr.data.formats import SUFFIXES, formats
 from simclr.data.listing import LEFT_BEHIND, TESTS, UNLABELED, absolute, list_folder
 from simclr.data.parts import Catalogue
 from simclr.data.progress import Report, progress
+from simclr.data.provision import ensure
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
-from simclr.foundation.files import as_file_name, make_folder, remove_stale, set_aside, whole_folder, write_whole
-from simclr.foundation.work import held
+from simclr.foundation.files import as_file_name, make_folder, whole_folder, write_whole
 
-MARK = ".unpacked.json"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 UNLABELED_SPLITS = ("unlabeled", "unlabelled", "unsupervised")
 LABELS = ("label", "labels", "fine_label", "class", "category")
@@ -57,20 +55,22 @@ def catalogue(config: DataConfig, cache: Path, report: Report) -> Catalogue:
     """
     revision = _revision(config, cache)
     place = _place(config, revision, cache)
-    if not (place / MARK).exists():
-        _provide(config, revision, place, report)
+    ensure(place, (place / MARK).exists, lambda: _unpack(config, revision, place, report), report)
     found = list_folder(config.name, place, test_share=config.test_share)
     return replace(found, passed_over={}, revision=revision)
 
 
-def renewed(config: DataConfig, cache: Path, found: Catalogue, report: Report) -> Catalogue:
-    """The same where the folder still holds what was unpacked to it; else what is unpacked anew."""
+def renewed(config: DataConfig, cache: Path, found: Catalogue, report: Report) -> bool:
+    """Whether a set had to be unpacked anew, as its folder no longer held what was unpacked to it."""
     assert found.root is not None
-    whole = list_folder(config.name, found.root, test_share=config.test_share)
-    if json.loads((found.root / MARK).read_bytes()).get("files") == file_digest(whole, cache):
-        return found
-    report(f"{found.root} is not what was unpacked: set aside as {set_aside(found.root).name}, and made again")
-    return catalogue(config, cache, report)
+    assert found.revision is not None
+    place, revision = found.root, found.revision
+    return ensure(
+        place,
+        lambda: is_marked(config.name, place, {}, cache, config.test_share),
+        lambda: _unpack(config, revision, place, report),
+        report,
+    )
 
 
 def reference(config: DataConfig) -> str:
@@ -121,23 +121,11 @@ def _revision(config: DataConfig, cache: Path) -> str:
     return found
 
 
-def _provide(config: DataConfig, revision: str, place: Path, report: Report) -> None:
-    _require()
-    try:
-        make_folder(place.parent)
-        claim = place.with_name(f".{place.name}.claim")
-        with held(claim, lambda other: report(f"waiting for {other}, which gets the images")):
-            if (place / MARK).exists():
-                return
-            remove_stale(place.parent)
-            splits = _loaded(config, revision)
-            with whole_folder(place) as folder:
-                _write(config, splits, folder, report)
-                whole = list_folder(config.name, folder, test_share=config.test_share)
-                mark = {"name": config.name, "revision": revision, "files": file_digest(whole, folder, remember=False)}
-                (folder / MARK).write_text(json.dumps(mark))
-    except OSError as error:
-        raise RunFailed(f"{place}: cannot be written: {one_line(error)}") from error
+def _unpack(config: DataConfig, revision: str, place: Path, report: Report) -> None:
+    splits = _loaded(config, revision)
+    with whole_folder(place) as folder:
+        _write(config, splits, folder, report)
+        mark(config.name, folder, {"name": config.name, "revision": revision}, config.test_share)
 
 
 def _require() -> None:
@@ -164,6 +152,7 @@ def _answers(config: DataConfig) -> Iterator[None]:
 
 def _loaded(config: DataConfig, revision: str) -> dict[str, Any]:
     """Its splits, by name."""
+    _require()
     import datasets
 
     local = _local(config.name)

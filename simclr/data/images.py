@@ -175,7 +175,7 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info, *, found: C
     if published is not None and (found.needs_download or found.root == published.cached(cache)):
         provide(published, cache, report, local_archive(config))
         found = catalogue(config, cache)
-    if hub.is_hub(config.name) and hub.renewed(config, cache, found, report) is not found:
+    if hub.is_hub(config.name) and hub.renewed(config, cache, found, report):
         found = catalogue(config, cache)
     if found.ignored:
         report(f"{found.root}: passed over, as they are no images: {passed_over(found)}")

@@ -7,7 +7,6 @@ archive is known by its SHA-256 and unpacked once, into a folder of BMP files li
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,14 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from simclr.data.archive import extract
-from simclr.data.content import file_digest
-from simclr.data.listing import absolute, list_expected, list_folder
+from simclr.data.content import is_marked, mark
+from simclr.data.listing import absolute, list_expected
 from simclr.data.parts import NO_CLASS, Catalogue, not_here
 from simclr.data.progress import Report, progress
 from simclr.foundation.errors import InvalidInput, RunFailed
 from simclr.foundation.files import sha256
 
-MARK = ".unpacked.json"
 RAW = ".raw"
 RAW_MAX = 1 << 32
 
@@ -126,21 +124,11 @@ class Packed:
                 Image.fromarray(pixels).save(place / f"{number:06}.bmp")
                 advance(1)
         shutil.rmtree(raw)
-        files = file_digest(list_folder(self.name, folder), folder, remember=False)
-        (folder / MARK).write_text(json.dumps({"archive": self.sha256, "files": files}))
+        mark(self.name, folder, {"archive": self.sha256})
 
-    def is_right(self, place: Path, cache: Path) -> bool:
-        """Whether a folder still holds what was unpacked to it."""
-        try:
-            mark = json.loads((place / MARK).read_bytes())
-            found = self.catalogue(cache)
-            return (
-                mark["archive"] == self.sha256
-                and not found.needs_download
-                and file_digest(found, cache) == mark["files"]
-            )
-        except (InvalidInput, OSError, ValueError, TypeError, KeyError):
-            return False
+    def is_right(self, cache: Path) -> bool:
+        """Whether the folder still holds what was unpacked to it."""
+        return is_marked(self.name, self.cached(cache), {"archive": self.sha256}, cache)
 
 
 def _cifar(raw: Path, packed: Packed) -> Iterator[Record]:

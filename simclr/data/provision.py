@@ -3,54 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from simclr.data import archive, imagenet5
 from simclr.data.content import combined, file_digest
 from simclr.data.download import fetch
 from simclr.data.listing import list_folder
+from simclr.data.packed import Packed
 from simclr.data.progress import Report
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
 from simclr.foundation.files import remove_stale, set_aside, whole_folder
 from simclr.foundation.work import held
-
-
-class Published(Protocol):
-    """A set of images that comes as an archive."""
-
-    @property
-    def url(self) -> str:
-        """Where the archive comes from."""
-        ...
-
-    @property
-    def size(self) -> int | None:
-        """Bytes that the archive has at most, None for as many as any may have."""
-        ...
-
-    @property
-    def advice(self) -> str:
-        """What to do where it cannot be had."""
-        ...
-
-    def cached(self, cache: Path) -> Path:
-        """Where its images are put: the one copy that is ours to replace."""
-        ...
-
-    def is_right(self, place: Path, cache: Path) -> bool:
-        """Whether they are there, every one of them."""
-        ...
-
-    def unpack(self, archive: Path, folder: Path, report: Report) -> None:
-        """Write the archive's images below an empty folder.
-
-        Raises:
-            RunFailed: it is broken, or another archive.
-            OSError: the folder cannot be written.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -66,10 +31,10 @@ class ImageNet5:
         """Where its images are put."""
         return imagenet5.cached(cache)
 
-    def is_right(self, place: Path, cache: Path) -> bool:
+    def is_right(self, cache: Path) -> bool:
         """Whether they are there, every one of them."""
         with contextlib.suppress(InvalidInput):
-            return file_digest(list_folder("imagenet5", place), cache) == self.content
+            return file_digest(list_folder("imagenet5", self.cached(cache)), cache) == self.content
         return False
 
     def unpack(self, archive_: Path, folder: Path, report: Report) -> None:  # noqa: ARG002 - it takes a moment
@@ -79,11 +44,12 @@ class ImageNet5:
             raise RunFailed(f"wrong bytes: the content is {found[:12]}, expected was {self.content[:12]}")
 
 
-def provide(published: Published, cache: Path, report: Report, local: Path | None = None) -> Path:
-    """A published set's verified images in the cache, downloaded unless they are there already.
+Published = ImageNet5 | Packed
+"""A set of images that comes as an archive."""
 
-    A copy in the cache that is no longer what was unpacked is set aside and replaced. Of several processes that want
-    the images at once, one gets them and the others wait for it.
+
+def provide(published: Published, cache: Path, report: Report, local: Path | None = None) -> Path:
+    """A published set's verified images in the cache, downloaded unless they are there already, see :func:`ensure`.
 
     Args:
         published: which set.
@@ -100,23 +66,46 @@ def provide(published: Published, cache: Path, report: Report, local: Path | Non
         InvalidInput: ``local`` is another archive, or broken.
     """
     place = published.cached(cache)
-    if published.is_right(place, cache):
-        return place
+
+    def make() -> None:
+        if local is None:
+            _download(published, place, report)
+        else:
+            _take(published, local, place, report)
+
+    ensure(place, lambda: published.is_right(cache), make, report, f"; {published.advice}")
+    return place
+
+
+def ensure(
+    place: Path, is_right: Callable[[], bool], make: Callable[[], None], report: Report, advice: str = ""
+) -> bool:
+    """Have a set's images in their folder of the cache: those that are there where they are right, else made anew.
+
+    A copy that is no longer what was unpacked is set aside and replaced. Of several processes that want the images
+    at once, one gets them and the others wait for it.
+
+    Returns:
+        Whether they had to be made.
+
+    Raises:
+        RunFailed: the cache cannot be written.
+    """
+    if is_right():
+        return False
     try:
-        with held(cache / f".{place.name}.claim", lambda other: report(f"waiting for {other}, which downloads")):
-            if published.is_right(place, cache):
-                return place
+        claim = place.with_name(f".{place.name}.claim")
+        with held(claim, lambda other: report(f"waiting for {other}, which gets the images")):
+            if is_right():
+                return False
             if place.exists() or place.is_symlink():
                 aside = set_aside(place)
-                report(f"{place} is not what was downloaded: set aside as {aside.name}, and made again")
-            remove_stale(cache)
-            if local is None:
-                _download(published, place, report)
-            else:
-                _take(published, local, place, report)
+                report(f"{place} is not what was unpacked: set aside as {aside.name}, and made again")
+            remove_stale(place.parent)
+            make()
     except OSError as error:
-        raise RunFailed(f"{place}: cannot be written: {one_line(error)}; {published.advice}") from error
-    return place
+        raise RunFailed(f"{place}: cannot be written: {one_line(error)}{advice}") from error
+    return True
 
 
 def _take(published: Published, local: Path, place: Path, report: Report) -> None:
@@ -132,7 +121,8 @@ def _download(published: Published, place: Path, report: Report) -> None:
     try:
         resumed = fetch(published.url, partial, report, published.size)
     except RunFailed as failure:
-        kept = "; what has come is kept, and starting again goes on from it; or" if _size(partial) else ";"
+        some = partial.exists() and partial.stat().st_size
+        kept = "; what has come is kept, and starting again goes on from it; or" if some else ";"
         raise RunFailed(f"{failure}{kept} {published.advice}") from failure
     try:
         with whole_folder(place) as folder:
@@ -147,7 +137,3 @@ def _download(published: Published, place: Path, report: Report) -> None:
         _download(published, place, report)
     else:
         partial.unlink()
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0

@@ -182,7 +182,7 @@ def test_a_copy_that_is_no_longer_what_was_unpacked_is_made_again(
         first.with_name("more.bmp").write_bytes(content)
     images = loaded()
     np.testing.assert_array_equal(images.train.at(np.arange(4))[0], small.expected("train"))
-    assert any("is not what was downloaded: set aside" in line for line in lines)
+    assert any("is not what was unpacked: set aside" in line for line in lines)
 
 
 def broken(like: Packed, files: dict[str, bytes], tmp_path: Path) -> str:
