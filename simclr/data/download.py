@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -41,27 +40,23 @@ def fetch(url: str, partial: Path, report: Report, most: int | None = None) -> b
         raise RunFailed(f"download of {url} failed: not an http or https address")
     have = partial.stat().st_size if partial.exists() else 0
     if have:
-        response = _open(url, have)
-        if isinstance(response, urllib.error.HTTPError):
-            with closing(response):
-                if response.headers.get("Content-Range") == f"bytes */{have}":
-                    return True
-        else:
-            with closing(response):
-                total = _total_if_continued(response, have)
-                if total is not None:
-                    report(f"download goes on at {have / 1e6:.1f} of {total / 1e6:.1f} MB")
-                    _receive(response, partial, have, total, report, most)
-                    return True
-                if response.status == http.client.OK:
-                    _receive(response, partial, 0, _length(response), report, most)
-                    return False
+        with closing(_open(url, have)) as response:
+            told = response.headers.get("Content-Range", "").strip()
+            if told == f"bytes */{have}":  # status 416: there is nothing beyond
+                return True
+            size = told.rpartition("/")[2]
+            total = int(size) if size.isdecimal() else 0
+            # It has to go on exactly where what is here ends, and to the end.
+            if response.status == http.client.PARTIAL_CONTENT and told == f"bytes {have}-{total - 1}/{total}":
+                report(f"download goes on at {have / 1e6:.1f} of {total / 1e6:.1f} MB")
+                _receive(response, partial, have, total, report, most)
+                return True
         partial.unlink()
-    response = _open(url, 0)
-    with closing(response):
+    with closing(_open(url, 0)) as response:
         if response.status != http.client.OK:
             raise RunFailed(f"download of {url} failed: the server answered {response.status} {response.reason}")
-        _receive(response, partial, 0, _length(response), report, most)
+        length = response.headers.get("Content-Length", "")
+        _receive(response, partial, 0, int(length) if length.isdecimal() else None, report, most)
     return False
 
 
@@ -77,27 +72,9 @@ def _open(url: str, start: int) -> Any:
             return error
         error.close()
         raise RunFailed(f"download of {url} failed: the server answered {error.code} {error.reason}") from error
-    except urllib.error.URLError as error:
-        cause = error.reason if isinstance(error.reason, BaseException) else error
-        raise RunFailed(f"download of {url} failed: {one_line(cause)}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise RunFailed(f"download of {url} failed: {one_line(error)}") from error
-
-
-def _total_if_continued(response: Any, have: int) -> int | None:
-    """The whole size in bytes if the answer goes on exactly where ``have`` bytes end, else None."""
-    if response.status != http.client.PARTIAL_CONTENT:
-        return None
-    told = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", "").strip())
-    if told is None:
-        return None
-    start, end, total = map(int, told.groups())
-    return total if start == have and end == total - 1 else None
-
-
-def _length(response: Any) -> int | None:
-    told = response.headers.get("Content-Length", "")
-    return int(told) if told.isdecimal() else None
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise RunFailed(f"download of {url} failed: {one_line(cause)}") from error
 
 
 def _receive(response: Any, partial: Path, start: int, total: int | None, report: Report, most: int | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 Report = Callable[[str], None]
 Advance = Callable[[int], None]
@@ -13,25 +13,16 @@ Advance = Callable[[int], None]
 LINE_SECONDS = 5.0
 
 
-@contextmanager
-def progress(title: str, total: int | None, unit: str, report: Report) -> Iterator[Advance]:
-    """Show the progress of a step while it runs.
+def progress(title: str, total: int | None, unit: str, report: Report) -> AbstractContextManager[Advance]:
+    """Show the progress of a step while it runs: a context whose value is called with each amount that is done.
 
     Args:
         title: what is done, say ``decoding``.
         total: how much there is to do, in ``unit``; None where that is not known.
         unit: ``images`` or ``bytes``.
         report: takes the plain lines where standard error is no terminal.
-
-    Yields:
-        A function to call with each amount that is done.
     """
-    if sys.stderr.isatty():
-        with _bar(title, total, unit) as advance:
-            yield advance
-    else:
-        with _lines(title, total, unit, report) as advance:
-            yield advance
+    return _bar(title, total, unit) if sys.stderr.isatty() else _lines(title, total, unit, report)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import unicodedata
+from collections.abc import Container
 from pathlib import Path, PurePosixPath
 
 from simclr.data.listing import TESTS, list_unlabeled
@@ -40,9 +41,8 @@ def list_table(name: str, root: Path, table: Path, test_share: float | None = No
     for line, row in rows:
         path, label = row["path"], unicodedata.normalize("NFC", row["label"].strip())
         part = row["split"].strip().lower() if parted else "train"
-        inside = not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
-        if not path or not inside or path in seen or not label or part not in ("train", *TESTS):
-            raise InvalidInput(f"{file}, line {line}: {_wrong(path, label, part, inside=inside)}; {VALID}")
+        if (wrong := _wrong(path, label, part, seen)) is not None:
+            raise InvalidInput(f"{file}, line {line}: {wrong}; {VALID}")
         seen.add(path)
         parts["train" if part == "train" else "test"].append((path, label))
     classes = tuple(sorted({label for _, label in parts["train"]}))
@@ -86,13 +86,13 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _wrong(path: str, label: str, part: str, *, inside: bool) -> str:
+def _wrong(path: str, label: str, part: str, seen: Container[str]) -> str | None:
     if not path:
         return "no path"
-    if not inside:
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
         return f"the path {path!r} leads out of the folder"
     if not label:
         return f"no label for {path!r}"
     if part not in ("train", *TESTS):
         return f"the split {part!r} of {path!r} is none"
-    return f"{path!r} is there twice"
+    return f"{path!r} is there twice" if path in seen else None
