@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,12 @@ from simclr.data.account import account, asked, passed_over
 from simclr.data.arrays import decoded, place_of
 from simclr.data.content import Content, content_of, digest, file_hashes, there_twice
 from simclr.data.content import content as content_expected
-from simclr.data.packed import PACKED
+from simclr.data.packed import PACKED, Packed
 from simclr.data.partition import order_for_good, positions
 from simclr.data.parts import Catalogue
 from simclr.data.progress import Report
 from simclr.data.provision import ImageNet5, provide
-from simclr.data.sources import catalogue, local_archive
+from simclr.data.sources import catalogue
 from simclr.data.stream import Chunk, StreamedSplit, gib, quiet_for_good
 from simclr.foundation.errors import InvalidInput, RunFailed
 
@@ -90,7 +90,7 @@ class Images:
         test_also_in_train: test images whose very file is a training image too.
         revision: the commit that they were taken at, of a set of the hub.
         hashes: the SHA-256 of each file by its path; of images that are no files, none.
-        streamed: where they are, of images that are decoded as they are used.
+        unchanged: looks whether the files are still what they were.
     """
 
     classes: tuple[str, ...]
@@ -102,7 +102,7 @@ class Images:
     test_also_in_train: int = 0
     revision: str | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
-    streamed: Streamed | None = None
+    unchanged: Callable[[], bool] = lambda: True
 
     @property
     def digest(self) -> str:
@@ -143,10 +143,10 @@ class Images:
         Raises:
             RunFailed: one has changed since the images were loaded, or is gone.
         """
-        if self.streamed is None:
+        if not isinstance(self.train, StreamedSplit):
             return
         try:
-            changed = "" if self.streamed.unchanged() else f"{self.streamed.found.root}: an image has changed"
+            changed = "" if self.unchanged() else f"{self.train.root}: an image has changed"
         except InvalidInput as error:
             changed = str(error)
         if changed:
@@ -173,7 +173,7 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info, *, found: C
         return _digits(found, config.image_size, cache)
     published = PACKED.get(config.name) or (ImageNet5() if config.name == "imagenet5" else None)
     if published is not None and (found.needs_download or found.root == published.cached(cache)):
-        provide(published, cache, report, local_archive(config))
+        provide(published, cache, report, published.local(config.root) if isinstance(published, Packed) else None)
         found = catalogue(config, cache)
     if hub.is_hub(config.name) and hub.renewed(config, cache, found, report):
         found = catalogue(config, cache)
@@ -182,6 +182,7 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info, *, found: C
     # A hundred thousand files are looked at once, for all questions.
     hashes = file_hashes(found.whole or found, cache)
     files = content_of(found, hashes)
+    unchanged = partial(_unchanged, found, files, cache)
     twice, of_two_classes = there_twice(found, hashes)
     own = config.name == "folder" or hub.is_hub(config.name)
     content = files if own else content_expected(found, cache)
@@ -199,57 +200,39 @@ def load(config: DataConfig, cache: Path, report: Report = LOG.info, *, found: C
     if decoded_gib > config.cache_gib:
         limit = f"data.cache_gib={config.cache_gib:g}"
         report(f"{found.root}: images are decoded as they are used: {decoded_gib:.2g} GiB of pixels exceed {limit}")
-        streamed = Streamed(found, files, cache)
-        splits, revision = _streamed(found, config), found.revision
-        return Images(found.classes, content, *splits, found.ignored, twice, revision, hashes, streamed)
-    splits = _decoded(found, content, config, cache, Streamed(found, files, cache).unchanged, report)
-    return Images(found.classes, content, *splits, found.ignored, twice, found.revision, hashes)
+        splits = _streamed(found, config)
+    else:
+        splits = _decoded(found, content, config, cache, unchanged, report)
+    return Images(found.classes, content, *splits, found.ignored, twice, found.revision, hashes, unchanged)
 
 
-@dataclass(frozen=True)
-class Streamed:
-    """Files in use: where they are, what they were, and where their hashes are remembered."""
-
-    found: Catalogue
-    files: Content
-    cache: Path
-
-    def unchanged(self) -> bool:
-        """Whether they are what they were.
-
-        Raises:
-            InvalidInput: one cannot be read any more.
-        """
-        return content_of(self.found, file_hashes(self.found.whole or self.found, self.cache)) == self.files
+def _unchanged(found: Catalogue, files: Content, cache: Path) -> bool:
+    """Whether files are what they were; raises ``InvalidInput`` where one cannot be read any more."""
+    return content_of(found, file_hashes(found.whole or found, cache)) == files
 
 
 def _decoded(
-    found: Catalogue,
-    content: Content,
-    config: DataConfig,
-    cache: Path,
-    unchanged: Callable[[], bool],
-    report: Report,
+    found: Catalogue, content: Content, config: DataConfig, cache: Path, unchanged: Callable[[], bool], report: Report
 ) -> tuple[AnySplit, AnySplit, AnySplit]:
     assert found.root is not None
-    labelled = {"train": found.train, "test": found.test} if found.classes else {}
-    apart = {"unlabeled": found.unlabeled} if found.unlabeled else {}
+    side = config.image_size
+    folders = {content.labelled: {"train": found.train, "test": found.test}} if found.classes else {}
+    if found.unlabeled:
+        folders[content.unlabeled or content.labelled] = {"unlabeled": found.unlabeled}
     splits: dict[str, AnySplit] = {}
     failures = []
-    for parts, stands_for in ((labelled, content.labelled), (apart, content.unlabeled or content.labelled)):
-        if not parts:
-            continue
-        place = place_of(cache, stands_for, config.image_size)
+    for stands_for, parts in folders.items():
+        place = place_of(cache, stands_for, side)
         try:
-            arrays = decoded(found.root, parts, place, config.image_size, unchanged, report, config.most_pixels)
+            arrays = decoded(found.root, parts, place, side, unchanged, report, config.most_pixels)
         except InvalidInput as failure:
             failures.append(str(failure))
             continue
-        for name, split in parts.items():
-            splits[name] = ImageSplit(arrays[name][0], split.labels, arrays[name][1], split.paths)
+        for name, (pixels, aspect) in arrays.items():
+            splits[name] = ImageSplit(pixels, parts[name].labels, aspect, parts[name].paths)
     if failures:
         raise InvalidInput("; ".join(failures))
-    none = _none(config.image_size, 3)
+    none = _none(side, 3)
     return splits.get("train", none), splits.get("test", none), splits.get("unlabeled", none)
 
 

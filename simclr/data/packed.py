@@ -81,7 +81,7 @@ class Packed:
         """The folder that it is unpacked to."""
         return absolute(cache / self.name)
 
-    def local(self, root: Path | None) -> Path | None:
+    def local(self, root: str | None) -> Path | None:
         """The archive where it lies on this machine: below ``$SIMCLR_DATA``, or at ``root``; None where it does not.
 
         Raises:
@@ -92,9 +92,10 @@ class Packed:
             return found
         if root is None:
             return None
-        found = root / self.archive if root.is_dir() else root
+        asked = Path(root).expanduser()
+        found = asked / self.archive if asked.is_dir() else asked
         if not found.is_file():
-            raise InvalidInput(f"data.root={root}: no {self.archive} there; valid is its folder, or none at all")
+            raise InvalidInput(f"data.root={asked}: no {self.archive} there; valid is its folder, or none at all")
         return found
 
     def catalogue(self, cache: Path) -> Catalogue:
@@ -114,13 +115,10 @@ class Packed:
         raw = folder / RAW
         raw.mkdir()
         extract(archive, raw, lambda name: name.rpartition("/")[2] if name.endswith(self.files) else None, RAW_MAX)
-        made: set[Path] = set()
         with progress(f"unpacking {self.archive}", self.images, "images", report) as advance:
             for number, (part, label, pixels) in enumerate(self.read(raw, self)):
                 place = folder / part / (self.classes[label] if label != NO_CLASS else "")
-                if place not in made:
-                    place.mkdir(parents=True)
-                    made.add(place)
+                place.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(place / f"{number:06}.bmp")
                 advance(1)
         shutil.rmtree(raw)

@@ -22,39 +22,31 @@ UNLABELED_SEED = 100_000
 
 
 def catalogue(config: DataConfig, cache: Path) -> Catalogue:
-    """What the configured data are, found by listing only; ``data.validation`` and ``data.train_share`` of them.
+    """What the configured data are, found by listing only: nothing is decoded, written or downloaded.
 
     A set of the hub, of which only its server knows what it holds, is downloaded where it has not been.
 
-    Raises:
-        InvalidInput: in one line, the folder, class or file that is missing or wrong.
-    """
-    whole = _as_many_unlabeled(whole_catalogue(config, cache), config.unlabeled)
-    part = config.validation or config.train_share < 1
-    if part and not whole.classes:
-        said = (
-            f"data.validation={config.validation:g}"
-            if config.validation
-            else f"data.train_share={config.train_share:g}"
-        )
-        raise InvalidInput(f"{said}: a share of each class, and {whole.root} has images without labels alone")
-    return taken(whole, config.validation, config.train_share) if part else whole
-
-
-def whole_catalogue(config: DataConfig, cache: Path) -> Catalogue:
-    """What the configured data are, found by listing only: nothing is decoded, written or downloaded.
-
     Args:
-        config: which data, and for files where they lie.
+        config: which data, for files where they lie, and what part of them.
         cache: the folder in which downloads are kept, ``<root>/data``; it need not exist.
 
     Returns:
-        The catalogue. For ``imagenet5`` that is nowhere on this machine, or of which the cache holds an incomplete
+        The catalogue. For published images that are nowhere on this machine, or of which the cache holds an incomplete
         copy, it is the known one with ``needs_download``.
 
     Raises:
         InvalidInput: in one line, the folder, class or file that is missing or wrong.
     """
+    whole = _as_many_unlabeled(_whole(config, cache), config.unlabeled)
+    for key, given in (("validation", config.validation > 0), ("train_share", config.train_share < 1)):
+        if given and not whole.classes:
+            said = f"data.{key}={getattr(config, key):g}"
+            raise InvalidInput(f"{said}: a share of each class, and {whole.root} has images without labels alone")
+    part = config.validation or config.train_share < 1
+    return taken(whole, config.validation, config.train_share) if part else whole
+
+
+def _whole(config: DataConfig, cache: Path) -> Catalogue:
     if hub.is_hub(config.name):
         _check_keys(config, ("class_pattern", "labels"), "folder")
         return hub.catalogue(config, cache, LOG.info)
@@ -68,7 +60,7 @@ def whole_catalogue(config: DataConfig, cache: Path) -> Catalogue:
         return digits.catalogue()
     root = Path(config.root).expanduser() if config.root else None
     if config.name in PACKED:
-        PACKED[config.name].local(root)
+        PACKED[config.name].local(config.root)  # which is wrong where it has none
         return PACKED[config.name].catalogue(cache)
     return _imagenet5(root, cache) if config.name == "imagenet5" else _folder(config, root)
 
@@ -118,12 +110,6 @@ def _as_many_unlabeled(whole: Catalogue, share: float) -> Catalogue:
         raise InvalidInput(f"data.unlabeled={share:g}: data={whole.name} has no images without labels")
     chosen = np.sort(order_for_good(count, UNLABELED_SEED)[: round(share * count)])
     return replace(whole, unlabeled=whole.unlabeled.part(chosen))
-
-
-def local_archive(config: DataConfig) -> Path | None:
-    """The archive of a set that comes as one, where it is on this machine."""
-    packed = PACKED.get(config.name)
-    return packed.local(Path(config.root).expanduser() if config.root else None) if packed else None
 
 
 def reference(config: DataConfig) -> str:
