@@ -1,8 +1,7 @@
-"""The five-class ImageNet subset: what it is, where it may lie, and how it is known to be the right one."""
+"""The five-class ImageNet subset: what it is, where a download is put, and how it is known to be the right one."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from simclr.data.listing import absolute
@@ -20,19 +19,6 @@ TEST_PER_CLASS = 50
 def cached(cache: Path) -> Path:
     """Where a download is put: the one copy that is ours to replace."""
     return absolute(cache / FOLDER)
-
-
-def locate(root: Path | None, cache: Path) -> Path | None:
-    """The first copy that is there: below ``$SIMCLR_DATA``, at ``root``, in the cache; None where there is none.
-
-    A ``root`` that was asked for is returned whether it is there or not: to go on without it would hide a mistake.
-    """
-    shared = os.environ.get("SIMCLR_DATA")
-    if shared and (Path(shared).expanduser() / FOLDER).is_dir():
-        return Path(shared).expanduser() / FOLDER
-    if root is not None:
-        return root
-    return cached(cache) if cached(cache).is_dir() else None
 
 
 def to_download() -> Catalogue:

@@ -63,8 +63,7 @@ def list_folder(name: str, root: Path, class_pattern: str | None = None, test_sh
         InvalidInput: a folder is missing, empty or unreadable, an image has no class or one of two, layouts are mixed,
             a link leads nowhere, there is only one class, or a test class has no training images.
     """
-    if not root.is_dir():
-        raise InvalidInput(f"{root}: {'not a folder' if root.exists() else 'no such folder'}; {LAYOUT}")
+    check_folder(root, valid=f"; {LAYOUT}")
     root = _inner(root)
     extra = list_unlabeled(root)
     named = _parts(root, test_share)
@@ -99,9 +98,9 @@ def list_unlabeled(root: Path) -> Found:
     """The images below ``root/unlabeled``, none where there is no such folder."""
     found, folder = Found(UNLABELED), root / UNLABELED
     if folder.is_dir():
-        found.paths += _walk(str(folder), UNLABELED, found, ())
+        found.paths += _walk(str(folder), f"{UNLABELED}/", found)
         if not found.paths:
-            raise InvalidInput(f"{folder}: no images in it; valid are files that end in {', '.join(suffixes())}")
+            raise InvalidInput(f"{folder}: no images in it; {_suffixed()}")
     return found
 
 
@@ -111,12 +110,21 @@ def list_images(root: Path) -> tuple[str, ...]:
     Raises:
         InvalidInput: there is no such folder, none in it, or a part of it cannot be read.
     """
-    if not root.is_dir():
-        raise InvalidInput(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
-    paths = without_labels(_below(root, Found())).paths
+    check_folder(root)
+    paths = without_labels(_walk(str(root), "", Found())).paths
     if not paths:
-        raise InvalidInput(f"{root}: no images in it; valid are files that end in {', '.join(suffixes())}")
+        raise InvalidInput(f"{root}: no images in it; {_suffixed()}")
     return paths
+
+
+def check_folder(root: Path, key: str = "", valid: str = "") -> None:
+    """Raise where there is no such folder, with the ``key=`` that asked for it, and what is valid."""
+    if not root.is_dir():
+        raise InvalidInput(f"{key}{root}: {'not a folder' if root.exists() else 'no such folder'}{valid}")
+
+
+def _suffixed() -> str:
+    return f"valid are files that end in {', '.join(suffixes())}"
 
 
 def list_expected(known: Catalogue, folder: Path) -> Catalogue:
@@ -134,15 +142,10 @@ def list_expected(known: Catalogue, folder: Path) -> Catalogue:
     return replace(found, known=known.known) if whole else known
 
 
-def _below(root: Path, found: Found) -> Iterator[str]:
-    """Every image below a folder, relative to it."""
-    return (path.removeprefix("/") for path in _walk(str(root), "", found, ()))
-
-
 def _without_classes(name: str, root: Path, extra: Found) -> Catalogue:
     """The catalogue of a folder that says nothing of classes: those of ``unlabeled/``, else all that there are."""
     if not extra.paths:
-        extra.paths += _below(root, extra)
+        extra.paths += _walk(str(root), "", extra)
     if not extra.paths:
         raise InvalidInput(f"{root}: no images in it; {LAYOUT} ({', '.join(suffixes())})")
     return Catalogue(
@@ -154,6 +157,13 @@ def _without_classes(name: str, root: Path, extra: Found) -> Catalogue:
         passed_over=extra.passed_over,
         root=absolute(root),
     )
+
+
+def shared(name: str) -> Path | None:
+    """What lies below ``$SIMCLR_DATA`` by that name; None where nothing does."""
+    folder = os.environ.get("SIMCLR_DATA")
+    found = Path(folder).expanduser() / name if folder else None
+    return found if found is not None and found.exists() else None
 
 
 def absolute(root: Path) -> Path:
@@ -203,23 +213,22 @@ class Found:
     named: list[tuple[str, str]] = field(default_factory=list)  # files whose names tell their classes, and these
     passed_over: Counter[str] = field(default_factory=Counter)
 
-    def foreign(self, entry: os.DirEntry[str]) -> bool:
-        """Whether an entry is passed over whatever it holds; counts it."""
-        kind = _foreign_kind(entry)
-        if kind is not None:
-            self.passed_over[kind] += 1
-        return kind is not None
-
-    def no_image(self, entry: os.DirEntry[str]) -> None:
-        """Count a file that is none.
+    def entries(self, folder: Path) -> Iterator[os.DirEntry[str]]:
+        """The folders and the images in a folder; whatever else is there is counted.
 
         Raises:
-            InvalidInput: it may be a folder of images for all that can be known, as it is a link that leads nowhere.
+            InvalidInput: a link leads nowhere and may have led to a folder of images for all that can be known.
         """
-        suffix = Path(entry.name).suffix.lower()
-        if not suffix and entry.is_symlink() and not entry.is_file():
-            raise InvalidInput(f"{entry.path}: a link that leads nowhere")
-        self.passed_over[suffix or "no suffix"] += 1
+        for entry in _entries(folder):
+            kind = _foreign_kind(entry)
+            if kind is None and (entry.is_dir() or _is_image(entry)):
+                yield entry
+                continue
+            if kind is None:
+                kind = Path(entry.name).suffix.lower() or "no suffix"
+                if kind == "no suffix" and entry.is_symlink() and not entry.is_file():
+                    raise InvalidInput(f"{entry.path}: a link that leads nowhere")
+            self.passed_over[kind] += 1
 
 
 def _foreign_kind(entry: os.DirEntry[str]) -> str | None:
@@ -232,15 +241,15 @@ def _foreign_kind(entry: os.DirEntry[str]) -> str | None:
 def _list_part(root: Path, part: str, class_pattern: str | None) -> Found:
     found, loose = Found(part), []
     folder, above = root / part, f"{part}/" if part else ""
-    for entry in _entries(folder):
-        if found.foreign(entry) or (not part and entry.name == UNLABELED):
-            continue
-        if entry.is_dir():
-            _list_class(entry, f"{above}{entry.name}", found)
-        elif _is_image(entry):
+    for entry in found.entries(folder):
+        if not entry.is_dir():
             loose.append(entry.name)
-        else:
-            found.no_image(entry)
+        elif part or entry.name != UNLABELED:
+            paths = list(_walk(entry.path, f"{above}{entry.name}/", found))
+            if not paths:
+                raise InvalidInput(f"{entry.path}: no images in this class folder; {_suffixed()}")
+            found.paths += paths
+            found.classes += [unicodedata.normalize("NFC", entry.name)] * len(paths)
     if loose and found.paths:
         names = ", ".join(loose[:NAMED]) + (", .." if len(loose) > NAMED else "")
         raise InvalidInput(
@@ -256,18 +265,8 @@ def _list_part(root: Path, part: str, class_pattern: str | None) -> Found:
     return found
 
 
-def _list_class(folder: os.DirEntry[str], relative: str, found: Found) -> None:
-    before = len(found.paths)
-    for path in _walk(folder.path, relative, found, ()):
-        found.paths.append(path)
-        found.classes.append(unicodedata.normalize("NFC", folder.name))
-    if len(found.paths) == before:
-        raise InvalidInput(
-            f"{folder.path}: no images in this class folder; valid are files that end in {', '.join(suffixes())}"
-        )
-
-
-def _walk(folder: str, relative: str, found: Found, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+def _walk(folder: str, prefix: str, found: Found, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
+    """Every image below a folder that lies below others; the ``prefix`` is that of its name."""
     try:
         status = Path(folder).stat()
     except OSError as error:
@@ -278,15 +277,11 @@ def _walk(folder: str, relative: str, found: Found, above: tuple[tuple[int, int]
         # never end.
         found.passed_over["a link upwards"] += 1
         return
-    for entry in _entries(Path(folder)):
-        if found.foreign(entry):
-            continue
+    for entry in found.entries(Path(folder)):
         if entry.is_dir():
-            yield from _walk(entry.path, f"{relative}/{entry.name}", found, (*above, here))
-        elif _is_image(entry):
-            yield f"{relative}/{entry.name}"
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", found, (*above, here))
         else:
-            found.no_image(entry)
+            yield f"{prefix}{entry.name}"
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:

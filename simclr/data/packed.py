@@ -7,7 +7,6 @@ archive is known by its SHA-256 and unpacked once, into a folder of BMP files li
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from PIL import Image
 
 from simclr.data.archive import extract
 from simclr.data.content import is_marked, mark
-from simclr.data.listing import absolute, list_expected
+from simclr.data.listing import absolute, list_expected, shared
 from simclr.data.parts import NO_CLASS, Catalogue, not_here
 from simclr.data.progress import Report, progress
 from simclr.foundation.errors import InvalidInput, RunFailed
@@ -87,11 +86,8 @@ class Packed:
         Raises:
             InvalidInput: a ``root`` that was asked for has none.
         """
-        shared = os.environ.get("SIMCLR_DATA")
-        if shared and (found := Path(shared).expanduser() / self.archive).is_file():
+        if (found := shared(self.archive)) is not None or root is None:
             return found
-        if root is None:
-            return None
         asked = Path(root).expanduser()
         found = asked / self.archive if asked.is_dir() else asked
         if not found.is_file():

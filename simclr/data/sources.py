@@ -10,7 +10,7 @@ import numpy as np
 
 from simclr.config import DataConfig
 from simclr.data import digits, hub, imagenet5
-from simclr.data.listing import LAYOUT, absolute, list_expected, list_folder
+from simclr.data.listing import LAYOUT, absolute, check_folder, list_expected, list_folder, shared
 from simclr.data.packed import PACKED
 from simclr.data.partition import order_for_good, taken
 from simclr.data.parts import Catalogue
@@ -74,31 +74,26 @@ def _check_keys(config: DataConfig, keys: tuple[str, ...], option: str) -> None:
 
 
 def _imagenet5(root: Path | None, cache: Path) -> Catalogue:
-    found = imagenet5.locate(root, cache)
-    if found is None:
-        return imagenet5.to_download()
-    if found == root:
-        _check_there(root)
-    if absolute(found) == imagenet5.cached(cache):
-        # Where something has happened to it, the one that will be downloaded in its place.
-        return list_expected(imagenet5.to_download(), found)
+    """The first copy that is there: below ``$SIMCLR_DATA``, at ``root``, in the cache."""
+    cached, found = imagenet5.cached(cache), shared(imagenet5.FOLDER)
+    if found is None and root is not None:
+        check_folder(root, "data.root=", f"; {LAYOUT}")  # to go on without what was asked for would hide a mistake
+        found = root
+    if found is None or absolute(found) == cached:
+        # Where it is not there, or something has happened to it, the one that will be downloaded in its place.
+        return list_expected(imagenet5.to_download(), cached)
     return list_folder("imagenet5", found)
 
 
 def _folder(config: DataConfig, root: Path | None) -> Catalogue:
     if root is None:
         raise InvalidInput(f"data.root is missing: data=folder needs data.root=DIR; {LAYOUT}")
-    _check_there(root)
+    check_folder(root, "data.root=", f"; {LAYOUT}")
     if config.labels is None:
         return list_folder(config.name, root, config.class_pattern, config.test_share)
     if config.class_pattern is not None:
         raise InvalidInput("data.class_pattern and data.labels: both tell classes; valid is one of them")
     return list_table(config.name, root, Path(config.labels).expanduser(), config.test_share)
-
-
-def _check_there(root: Path) -> None:
-    if not root.is_dir():
-        raise InvalidInput(f"data.root={root}: {'not a folder' if root.exists() else 'no such folder'}; {LAYOUT}")
 
 
 def _as_many_unlabeled(whole: Catalogue, share: float) -> Catalogue:
