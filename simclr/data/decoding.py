@@ -63,15 +63,18 @@ def decode(path: Path, side: int, most: int = PIXELS_MAX) -> Decoded:
         InvalidInput: the file is missing, empty, corrupt, cut short, of another format or too large; one line.
     """
     _register()
+    limit = f"valid are at most {most / 1e6:,.0f} million, which data.megapixels raises"
     try:
         if path.stat().st_size == 0:
             raise InvalidInput("is empty (0 bytes)")
         with Image.open(path, formats=formats()) as image:
             width, height = image.size
             if width * height > most:
-                raise InvalidInput(f"{width}x{height} pixels; {_limit(most)}")
+                raise InvalidInput(f"{width}x{height} pixels; {limit}")
             if image.format == "PNG":
-                _check_png(path)
+                # The decoder takes pixels without looking at their checksums.
+                with Image.open(path, formats=("PNG",)) as chunks:
+                    chunks.verify()
             # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size in a fraction of the time. At twice the target or
             # more the resizing below still has something to average over.
             image.draft(None, (2 * side, 2 * side))
@@ -82,7 +85,7 @@ def decode(path: Path, side: int, most: int = PIXELS_MAX) -> Decoded:
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from error
     except Image.DecompressionBombError as error:
-        raise InvalidInput(f"{path}: too large; {_limit(most)}") from error
+        raise InvalidInput(f"{path}: too large; {limit}") from error
     except UnidentifiedImageError as error:
         raise InvalidInput(f"{path}: not an image that can be read; valid are {', '.join(formats())}") from error
     except Exception as error:
@@ -96,20 +99,12 @@ def decode(path: Path, side: int, most: int = PIXELS_MAX) -> Decoded:
     return np.asarray(square), width / height
 
 
-def _limit(most: int) -> str:
-    return f"valid are at most {most / 1e6:,.0f} million, which data.megapixels raises"
-
-
 def decode_each(
     paths: Iterable[Path], side: int, ahead: int = 0, most: int = PIXELS_MAX
 ) -> Iterator[Decoded | InvalidInput]:
-    """:func:`decode` for each path, or what is wrong with it, in order; a few threads, not far ahead of the reader.
+    """:func:`decode` for each path, or what is wrong with it, in order, by a few threads.
 
-    Args:
-        paths: the files.
-        side: see :func:`decode`.
-        ahead: how many images more than the reader has asked for may be decoded; a few for each thread in any case.
-        most: see :func:`decode`.
+    Of images that the reader has not asked for yet, ``ahead`` may be decoded; a few for each thread in any case.
     """
     # More threads than cores gain nothing: decoding leaves Python's lock, and a core, to one thread each.
     threads = min(machine.cpus(), THREADS_MAX)
@@ -141,15 +136,9 @@ def decode_all(
 ) -> Iterator[Decoded]:
     """:func:`decode_each`, of images that can all be decoded.
 
-    Args:
-        paths: the files.
-        side: see :func:`decode`.
-        ahead: see :func:`decode_each`.
-        most: see :func:`decode`.
-        name_all: go on to the end when a file cannot be decoded, to name all of these at once.
-
     Raises:
-        InvalidInput: the first file in order that cannot be decoded, when its turn comes; or all, at the end.
+        InvalidInput: the first file in order that cannot be decoded, when its turn comes; with ``name_all``, all of
+            them, at the end.
     """
     failures: list[InvalidInput] = []
     for each in decode_each(paths, side, ahead, most):
@@ -170,21 +159,24 @@ def named(failures: Sequence[InvalidInput]) -> str:
     return count + "; ".join(map(str, failures[:NAMED])) + more
 
 
+def quiet_for_good() -> None:
+    """Keep the decoders' warnings (damaged EXIF data, odd palettes) off the screen.
+
+    Streams need that: they decode on threads of their own until the process ends, so that there is no end at which to
+    set the filters back.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\b")
+
+
 @contextmanager
 def quiet_decoders() -> Iterator[None]:
-    """Keep the decoders' warnings (damaged EXIF data, odd palettes) off the screen while the block runs.
+    """:func:`quiet_for_good`, while the block runs.
 
     Filters of warnings belong to the whole process, so this goes around all decoding threads, not into each of them.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\b")
+        quiet_for_good()
         yield
-
-
-def _check_png(path: Path) -> None:
-    """Raise where a chunk does not have its checksum: the decoder takes pixels without looking at theirs."""
-    with Image.open(path, formats=("PNG",)) as image:
-        image.verify()
 
 
 def _orientation(image: Image.Image) -> int:

@@ -17,13 +17,14 @@ from simclr.data.account import account, asked, passed_over
 from simclr.data.arrays import decoded, place_of
 from simclr.data.content import Content, content_of, digest, file_hashes, there_twice
 from simclr.data.content import content as content_expected
+from simclr.data.decoding import quiet_for_good
 from simclr.data.packed import PACKED, Packed
 from simclr.data.partition import order_for_good, positions
 from simclr.data.parts import Catalogue
 from simclr.data.progress import Report
 from simclr.data.provision import ImageNet5, provide
 from simclr.data.sources import catalogue
-from simclr.data.stream import Chunk, StreamedSplit, gib, quiet_for_good
+from simclr.data.stream import Chunk, StreamedSplit, gib
 from simclr.foundation.errors import InvalidInput, RunFailed
 
 LOG = logging.getLogger(__name__)

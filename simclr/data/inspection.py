@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +77,10 @@ def inspect(found: Catalogue, cache: Path, most: int, report: Report) -> Inspect
             else:
                 sizes.append(seen[:2])
                 kinds[seen[2]] += 1
-    place = dict(zip(paths, _places(found), strict=True))
+    parts = (("train", found.train), ("test", found.test), ("unlabeled", found.unlabeled))
+    place = {
+        path: (part, label) for part, split in parts for path, label in zip(split.paths, split.labels, strict=True)
+    }
     across = sum(len({place.get(path) for path in same}) > 1 for same in twice)
     return Inspection(np.array(sizes, int).reshape(-1, 2), kinds, damaged, sorted(twice), across)
 
@@ -88,12 +93,6 @@ def _seen(path: Path, most: int) -> tuple[int, int, str] | str:
             return image.width, image.height, f"{image.format} {image.mode}"
     except InvalidInput as error:
         return str(error)
-
-
-def _places(found: Catalogue) -> list[tuple[str, int]]:
-    """Of each path its part and class."""
-    parts = (("train", found.train), ("test", found.test), ("unlabeled", found.unlabeled))
-    return [(name, int(label)) for name, split in parts for label in split.labels]
 
 
 def sheet(found: Catalogue, most: int) -> Image.Image:
@@ -109,27 +108,17 @@ def sheet(found: Catalogue, most: int) -> Image.Image:
     drawing = ImageDraw.Draw(whole)
     for row, (label, name) in enumerate(rows):
         drawing.text((MARGIN, row * height + MARGIN), name, fill="black")
-        for column, picture in enumerate(_pictures(found, label, most)):
+        for column, picture in enumerate(islice(_pictures(found, label, most), PER_CLASS)):
             left = MARGIN + column * (SIDE + MARGIN) + (SIDE - picture.width) // 2
             whole.paste(picture, (left, row * height + MARGIN + LINE + (SIDE - picture.height) // 2))
     return whole
 
 
-def _pictures(found: Catalogue, label: int, most: int) -> list[Image.Image]:
+def _pictures(found: Catalogue, label: int, most: int) -> Iterator[Image.Image]:
     assert found.root is not None
-    paths: Sequence[str] = [
-        split.paths[place]
-        for split in (found.train, found.test, found.unlabeled)
-        for place in np.flatnonzero(split.labels == label)
-    ]
-    pictures: list[Image.Image] = []
-    for path in paths:
-        try:
+    parts = (found.train, found.test, found.unlabeled)
+    for path in (split.paths[place] for split in parts for place in np.flatnonzero(split.labels == label)):
+        with suppress(InvalidInput):
             pixels, aspect = decode(found.root / path, SIDE, most)
-        except InvalidInput:
-            continue
-        size = round(SIDE * min(1.0, aspect)) or 1, round(SIDE / max(1.0, aspect)) or 1
-        pictures.append(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
-        if len(pictures) == PER_CLASS:
-            break
-    return pictures
+            size = round(SIDE * min(1.0, aspect)) or 1, round(SIDE / max(1.0, aspect)) or 1
+            yield Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -76,11 +75,3 @@ class StreamedSplit:
 def gib(count: int, side: int) -> float:
     """What the decoded RGB pixels of so many images take."""
     return count * side**2 * StreamedSplit.channels / 2**30
-
-
-def quiet_for_good() -> None:
-    """Keep the decoders' warnings off the screen, see :func:`simclr.data.decoding.quiet_decoders`.
-
-    A stream decodes on threads of its own until the process ends: there is no end at which to set the filters back.
-    """
-    warnings.filterwarnings("ignore", module=r"PIL\b")
