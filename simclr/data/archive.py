@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import re
+import shutil
 import tarfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from simclr.foundation.errors import RunFailed
+from simclr.foundation.files import sha256
 
 MEMBERS_MAX = 10_000
 BYTES_MAX = 1 << 29
@@ -76,9 +77,6 @@ def _write(members: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> st
     content = members.extractfile(member)
     assert content is not None
     place.parent.mkdir(exist_ok=True)
-    hashed = hashlib.sha256()
     with place.open("xb") as file:
-        while chunk := content.read(1 << 16):
-            hashed.update(chunk)
-            file.write(chunk)
-    return hashed.hexdigest()
+        shutil.copyfileobj(content, file)
+    return sha256(place)

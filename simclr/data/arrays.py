@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.data.decoding import PIXELS_MAX, decode_all, quiet_decoders
+from simclr.data.decoding import decode_all, quiet_decoders
 from simclr.data.parts import Split
 from simclr.data.progress import Report, progress
 from simclr.foundation.errors import RunFailed, one_line
@@ -46,7 +46,7 @@ def decoded(
     side: int,
     unchanged: Callable[[], bool],
     report: Report,
-    most: int = PIXELS_MAX,
+    most: int,
 ) -> Arrays:
     """The decoded images of some parts of a set, decoding them where no start before this one has.
 
@@ -59,7 +59,7 @@ def decoded(
         place: the folder of their arrays, see :func:`place_of`.
         side: the side in pixels at which they are kept.
         unchanged: looks whether the files are still what the folder's name stands for.
-        report: takes progress lines where standard error is no terminal.
+        report: see :func:`.progress`.
         most: pixels that an image may have.
 
     Raises:

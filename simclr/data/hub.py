@@ -44,11 +44,6 @@ def is_hub(name: str) -> bool:
 def catalogue(config: DataConfig, cache: Path, report: Report) -> Catalogue:
     """What a set holds. Only its server knows that: it is downloaded and unpacked where it has not been.
 
-    Args:
-        config: ``name``, ``subset``, ``revision`` and the columns.
-        cache: the folder that it is unpacked in.
-        report: takes progress lines where standard error is no terminal.
-
     Raises:
         InvalidInput: there is no such set, split or column, or ``datasets`` is not installed.
         RunFailed: it cannot be downloaded, or not be written.
@@ -185,15 +180,15 @@ def _write(config: DataConfig, splits: Mapping[str, Any], folder: Path, report: 
 def _parts(config: DataConfig, splits: Mapping[str, Any]) -> dict[str, str]:
     """Which part each split is; splits that are none are left alone."""
     test = next((name for name in TESTS if name in splits), None)
-    parts = {name: UNLABELED for name in splits if name in UNLABELED_SPLITS}
-    parts |= {"train": "train"} if "train" in splits else {}
+    parts = {"train": "train"} if "train" in splits else {}
+    parts |= {name: UNLABELED for name in splits if name in UNLABELED_SPLITS}
     parts |= {test: "test"} if test is not None else {}
     if not parts:
         raise InvalidInput(f"data.name={config.name}: has the splits {', '.join(splits)}; valid are train and test")
     labelled = "train" in parts and _columns(config, splits["train"].features)[1] is not None
     if labelled and test is None and config.test_share is None:
         raise InvalidInput(f"data.name={config.name}: has no test split; data.test_share=0.2 draws one")
-    return dict(sorted(parts.items(), key=lambda part: part[0] != "train"))
+    return parts
 
 
 def _columns(config: DataConfig, features: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -76,7 +76,7 @@ def list_folder(name: str, root: Path, class_pattern: str | None = None, test_sh
     classes = tuple(sorted(trained))
     if unknown := sorted(tested - trained):
         near = suggestion(unknown[0], classes)
-        raise InvalidInput(f"{root}: {parts[1].name}/ has the class {unknown[0]!r}, which train/ has not.{near}")
+        raise InvalidInput(f"{root}: {named[1]}/ has the class {unknown[0]!r}, which train/ has not.{near}")
     if len(classes) < 2:
         raise InvalidInput(f"{root}: one class only, {classes[0]!r}; at least two are needed")
     splits = [sorted_by_path(zip(part.paths, part.classes, strict=True), classes) for part in parts]
@@ -96,7 +96,7 @@ def list_folder(name: str, root: Path, class_pattern: str | None = None, test_sh
 
 def list_unlabeled(root: Path) -> Found:
     """The images below ``root/unlabeled``, none where there is no such folder."""
-    found, folder = Found(UNLABELED), root / UNLABELED
+    found, folder = Found(), root / UNLABELED
     if folder.is_dir():
         found.paths += _walk(str(folder), f"{UNLABELED}/", found)
         if not found.paths:
@@ -207,7 +207,6 @@ def _parts(root: Path, test_share: float | None) -> list[str]:
 class Found:
     """The images of one part while its folder is walked."""
 
-    name: str = ""
     paths: list[str] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
     named: list[tuple[str, str]] = field(default_factory=list)  # files whose names tell their classes, and these
@@ -239,7 +238,7 @@ def _foreign_kind(entry: os.DirEntry[str]) -> str | None:
 
 
 def _list_part(root: Path, part: str, class_pattern: str | None) -> Found:
-    found, loose = Found(part), []
+    found, loose = Found(), []
     folder, above = root / part, f"{part}/" if part else ""
     for entry in found.entries(folder):
         if not entry.is_dir():

@@ -109,12 +109,11 @@ def _as_many_unlabeled(whole: Catalogue, share: float) -> Catalogue:
 
 def reference(config: DataConfig) -> str:
     """Where the configured data are from, as a URI."""
-    if config.name == "digits":
-        return "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits"
-    if config.name == "imagenet5":
-        return f"https://github.com/thunderInfy/{imagenet5.FOLDER}/tree/{imagenet5.COMMIT}"
-    if config.name in PACKED:
-        return PACKED[config.name].url
     if hub.is_hub(config.name):
         return hub.reference(config)
-    return Path(config.root or ".").expanduser().absolute().as_uri()
+    published = {
+        "digits": "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
+        "imagenet5": f"https://github.com/thunderInfy/{imagenet5.FOLDER}/tree/{imagenet5.COMMIT}",
+        **{name: packed.url for name, packed in PACKED.items()},
+    }
+    return published.get(config.name) or Path(config.root or ".").expanduser().absolute().as_uri()

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.data.decoding import PIXELS_MAX, decode_all
+from simclr.data.decoding import decode_all
 from simclr.foundation.errors import InvalidInput, RunFailed
 
 Chunk = tuple[NDArray[np.uint8], NDArray[np.float32]]
@@ -36,7 +36,7 @@ class StreamedSplit:
     labels: NDArray[np.int32]
     paths: tuple[str, ...]
     cache_gib: float
-    most: int = PIXELS_MAX
+    most: int
 
     channels: ClassVar[int] = 3
 
