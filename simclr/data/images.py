@@ -49,6 +49,10 @@ class ImageSplit:
     aspect: NDArray[np.float32]
     paths: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        for array in (self.pixels, self.labels, self.aspect):
+            array.flags.writeable = False
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -233,7 +237,7 @@ def _decoded(
             splits[name] = ImageSplit(pixels, parts[name].labels, aspect, parts[name].paths)
     if failures:
         raise InvalidInput("; ".join(failures))
-    none = _none(side, 3)
+    none = ImageSplit(np.empty((0, side, side, 3), np.uint8), np.empty(0, np.int32), np.empty(0, np.float32), ())
     return splits.get("train", none), splits.get("test", none), splits.get("unlabeled", none)
 
 
@@ -246,11 +250,6 @@ def _streamed(found: Catalogue, config: DataConfig) -> tuple[AnySplit, AnySplit,
         for each in (found.train, found.test, found.unlabeled)
     )
     return train, test, unlabeled
-
-
-def _none(side: int, channels: int) -> ImageSplit:
-    """No images."""
-    return ImageSplit(np.empty((0, side, side, channels), np.uint8), np.empty(0, np.int32), np.empty(0, np.float32), ())
 
 
 def part_of(split: AnySplit, places: NDArray[np.integer]) -> AnySplit:
@@ -270,24 +269,16 @@ def _together(first: AnySplit, second: AnySplit) -> AnySplit:
         assert isinstance(first, StreamedSplit)
         return replace(first, labels=labels, paths=paths)
     pixels, aspect = np.concatenate([first.pixels, second.pixels]), np.concatenate([first.aspect, second.aspect])
-    for array in (pixels, labels, aspect):
-        array.flags.writeable = False
     return ImageSplit(pixels, labels, aspect, paths)
 
 
 def _digits(found: Catalogue, side: int, cache: Path) -> Images:
     bundled = digits.read()
-    pixels = digits.resized(bundled.pixels, side)
-
-    def split(positions: NDArray[np.integer]) -> ImageSplit:
-        arrays = (pixels[positions], bundled.labels[positions], np.ones(len(positions), np.float32))
-        for array in arrays:
-            array.flags.writeable = False
-        return ImageSplit(*arrays, ())
-
+    square = np.ones(len(bundled.labels), np.float32)
+    whole = ImageSplit(digits.resized(bundled.pixels, side), bundled.labels, square, ())
     train, test = np.flatnonzero(~bundled.is_test), np.flatnonzero(bundled.is_test)
     if found.whole is not None:
         kept, held_out = positions(bundled.labels[train], found.validation, found.share)
         train, test = train[kept], train[held_out] if found.validation else test
-    unlabeled = _none(side, pixels.shape[-1])
-    return Images(found.classes, Content(digest(found, cache)), split(train), split(test), unlabeled)
+    content, none = Content(digest(found, cache)), part_of(whole, np.arange(0))
+    return Images(found.classes, content, part_of(whole, train), part_of(whole, test), none)
