@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _look(overrides: list[str]) -> int:
     from simclr.config.compose import compose
     from simclr.data import catalogue, reference
-    from simclr.data.account import asked, passed_over, unasked
+    from simclr.data.account import asked, inspect, passed_over, sheet, unasked
     from simclr.data.content import digest
     from simclr.experiment.checks import cache_folder
     from simclr.foundation.files import as_file_name
@@ -58,8 +58,6 @@ def _look(overrides: list[str]) -> int:
         return 0
     content = digest(found, cache)
     CONSOLE.print(f"content {content}", markup=False)
-    from simclr.data.inspection import inspect, sheet
-
     seen = inspect(found, cache, config.data.most_pixels, lambda line: print(line, file=sys.stderr))
     if len(seen.sizes):
         width, height = (sorted(side) for side in seen.sizes.T.tolist())

@@ -75,10 +75,8 @@ def content(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> Cont
     Of images that are to be downloaded, or were downloaded into ``cache``, it is the one content that ``load`` accepts,
     and nothing is read: ``load`` replaces a download that went bad.
 
-    Args:
-        catalogue: what is there.
-        cache: where hashes of single files are remembered; where it cannot be written they are computed each time.
-        remember: False writes nothing.
+    Hashes of single files are remembered in ``cache``; where it cannot be written, they are computed each time.
+    ``remember=False`` writes nothing.
 
     Raises:
         InvalidInput: a file cannot be read, or a local copy of ``imagenet5`` is not the published one.
@@ -146,11 +144,7 @@ def content_of(catalogue: Catalogue, hashes: Mapping[str, str]) -> Content:
 
 
 def there_twice(catalogue: Catalogue, hashes: Mapping[str, str]) -> tuple[int, int]:
-    """Files that are there twice, to the byte, where that makes a number wrong.
-
-    Args:
-        catalogue: what is there.
-        hashes: of each of its files, by path.
+    """Files that are there twice, to the byte, where that makes a number wrong; by the hash of each.
 
     Returns:
         How many test images, or what stands in their place, are training images too, be it without a label; and how

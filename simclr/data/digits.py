@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.data.partition import part_of_each_class
-from simclr.data.parts import Catalogue, Split
+from simclr.data.parts import Catalogue, Split, part_of_each_class
 from simclr.foundation.errors import InvalidInput
 
 CLASSES = tuple("0123456789")

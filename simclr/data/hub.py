@@ -196,22 +196,20 @@ def _columns(config: DataConfig, features: Mapping[str, Any]) -> tuple[str, str 
     from datasets import ClassLabel
     from datasets import Image as ImageColumn
 
-    given = {"image_column": config.image_column, "label_column": config.label_column}
-    for key, column in given.items():
+    there = ", ".join(features)
+
+    def chosen(key: str, kind: type) -> list[str]:
+        """The column that was asked for, or those of a type."""
+        column = getattr(config, key)
         if column is not None and column not in features:
-            raise InvalidInput(f"data.{key}={column}: data.name={config.name} has the columns {', '.join(features)}")
-    images = (
-        [config.image_column] if config.image_column else [n for n, t in features.items() if isinstance(t, ImageColumn)]
-    )
+            raise InvalidInput(f"data.{key}={column}: data.name={config.name} has the columns {there}")
+        return [column] if column else [name for name, type_ in features.items() if isinstance(type_, kind)]
+
+    images = chosen("image_column", ImageColumn)
+    labels = chosen("label_column", ClassLabel) or [name for name in LABELS if name in features]
     if len(images) != 1:
         which = f"{len(images)} columns of images" if images else "no column of images"
-        raise InvalidInput(
-            f"data.name={config.name}: {which}, of {', '.join(features)}; data.image_column=NAME says which"
-        )
-    if config.label_column:
-        return images[0], config.label_column
-    labels = [name for name, type_ in features.items() if isinstance(type_, ClassLabel)]
-    labels = labels or [name for name in LABELS if name in features]
+        raise InvalidInput(f"data.name={config.name}: {which}, of {there}; data.image_column=NAME says which")
     if len(labels) > 1:
         which = f"several columns of labels, {', '.join(labels)}"
         raise InvalidInput(f"data.name={config.name}: {which}; data.label_column=NAME says which")

@@ -19,8 +19,7 @@ from simclr.data.content import Content, content_of, digest, file_hashes, there_
 from simclr.data.content import content as content_expected
 from simclr.data.decoding import quiet_for_good
 from simclr.data.packed import PACKED, Packed
-from simclr.data.partition import order_for_good, positions
-from simclr.data.parts import Catalogue
+from simclr.data.parts import Catalogue, order_for_good, positions
 from simclr.data.progress import Report
 from simclr.data.provision import ImageNet5, provide
 from simclr.data.sources import catalogue

@@ -31,8 +31,7 @@ import numpy as np
 
 from simclr.data.class_names import check_unmistakable, classes_of_names
 from simclr.data.formats import suffixes
-from simclr.data.partition import drawn
-from simclr.data.parts import Catalogue, sorted_by_path, without_labels
+from simclr.data.parts import Catalogue, drawn, sorted_by_path, without_labels
 from simclr.foundation.errors import InvalidInput, suggestion
 
 LEFT_BEHIND = frozenset(

@@ -51,11 +51,7 @@ Published = ImageNet5 | Packed
 def provide(published: Published, cache: Path, report: Report, local: Path | None = None) -> Path:
     """A published set's verified images in the cache, downloaded unless they are there already, see :func:`ensure`.
 
-    Args:
-        published: which set.
-        cache: the folder that downloads are kept in.
-        report: takes what there is to say while it lasts.
-        local: the archive, where it is on this machine.
+    Where the archive is on this machine, ``local`` is taken in place of a download.
 
     Returns:
         The folder with ``train/`` and ``test/``.

@@ -12,8 +12,7 @@ from simclr.config import DataConfig
 from simclr.data import digits, hub, imagenet5
 from simclr.data.listing import LAYOUT, absolute, check_folder, list_expected, list_folder, shared
 from simclr.data.packed import PACKED
-from simclr.data.partition import order_for_good, taken
-from simclr.data.parts import Catalogue
+from simclr.data.parts import Catalogue, order_for_good, taken
 from simclr.data.table import list_table
 from simclr.foundation.errors import InvalidInput
 

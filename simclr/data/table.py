@@ -9,8 +9,7 @@ from collections.abc import Container
 from pathlib import Path, PurePosixPath
 
 from simclr.data.listing import TESTS, list_unlabeled
-from simclr.data.partition import drawn
-from simclr.data.parts import Catalogue, sorted_by_path, without_labels
+from simclr.data.parts import Catalogue, drawn, sorted_by_path, without_labels
 from simclr.foundation.errors import InvalidInput
 
 COLUMNS = ("path", "label", "split")

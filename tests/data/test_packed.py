@@ -13,7 +13,7 @@ import pytest
 from simclr.config import DataConfig
 from simclr.data import Images, catalogue, digest, load
 from simclr.data.packed import CIFAR10, CIFAR100, PACKED, STL10, Packed
-from simclr.data.partition import taken
+from simclr.data.parts import taken
 from simclr.foundation.errors import InvalidInput, RunFailed
 from tests.data.samples import Server, packed
 

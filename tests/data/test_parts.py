@@ -10,7 +10,7 @@ import pytest
 
 from simclr.config import DataConfig
 from simclr.data import catalogue, digest, load
-from simclr.data.partition import positions
+from simclr.data.parts import positions
 from tests.data.samples import Tree, encoded, picture
 
 
