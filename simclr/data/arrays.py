@@ -18,22 +18,11 @@ from simclr.data.decoding import decode_all, quiet_decoders
 from simclr.data.parts import Split
 from simclr.data.progress import Report, progress
 from simclr.foundation.errors import RunFailed, one_line
-from simclr.foundation.files import (
-    MANIFEST,
-    Damaged,
-    array_file,
-    mapped,
-    remove_stale,
-    seal,
-    sealed,
-    set_aside,
-    whole_folder,
-)
+from simclr.foundation.files import Damaged, array_file, mapped, remove_stale, seal, sealed, set_aside, whole_folder
 
 # What decoding makes of a file: to be raised when it changes, so that folders made before are made again.
 DECODING = 2
 SUMMED_MAX = 64 << 20
-
 
 Arrays = Mapping[str, tuple[NDArray[np.uint8], NDArray[np.float32]]]
 """Of each part (N, S, S, 3) uint8 pixels and (N,) float32 width / height, read-only."""
@@ -97,7 +86,7 @@ def _open(place: Path, parts: Mapping[str, Split], side: int) -> Arrays:
     """
     manifest = sealed(place, verify=False)
     if manifest is None or manifest.get("decoding") != DECODING:
-        raise Damaged("decoded by another version" if manifest else f"{MANIFEST} is missing")
+        raise Damaged("decoded by another version" if manifest else "its manifest is missing")
     if sum(each["bytes"] for each in manifest["files"].values()) <= SUMMED_MAX:
         # A checksum of gigabytes at each start would cost more than it finds.
         sealed(place)

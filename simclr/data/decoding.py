@@ -35,7 +35,6 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SIDES_SWAPPED = (5, 6, 7, 8)
 
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = TEXT_MAX
 
@@ -94,7 +93,7 @@ def decode(path: Path, side: int, most: int = PIXELS_MAX) -> Decoded:
         raise InvalidInput(f"{path}: cannot be read as an image: {reason}") from error
     if orientation in UPRIGHT:
         square = square.transpose(UPRIGHT[orientation])
-    if orientation in SIDES_SWAPPED:
+    if 5 <= orientation <= 8:  # the sides are swapped
         width, height = height, width
     return np.asarray(square), width / height
 

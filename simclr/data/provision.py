@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from simclr.data import archive, imagenet5
@@ -62,14 +63,8 @@ def provide(published: Published, cache: Path, report: Report, local: Path | Non
         InvalidInput: ``local`` is another archive, or broken.
     """
     place = published.cached(cache)
-
-    def make() -> None:
-        if local is None:
-            _download(published, place, report)
-        else:
-            _take(published, local, place, report)
-
-    ensure(place, lambda: published.is_right(cache), make, report, f"; {published.advice}")
+    make = partial(_download, published) if local is None else partial(_take, published, local)
+    ensure(place, lambda: published.is_right(cache), lambda: make(place, report), report, f"; {published.advice}")
     return place
 
 
