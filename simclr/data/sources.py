@@ -92,7 +92,7 @@ def _folder(config: DataConfig, root: Path | None) -> Catalogue:
         return list_folder(config.name, root, config.class_pattern, config.test_share)
     if config.class_pattern is not None:
         raise InvalidInput("data.class_pattern and data.labels: both tell classes; valid is one of them")
-    return list_table(config.name, root, Path(config.labels).expanduser(), config.test_share)
+    return list_table(root, Path(config.labels).expanduser(), config.test_share)
 
 
 def _as_many_unlabeled(whole: Catalogue, share: float) -> Catalogue:

@@ -12,15 +12,13 @@ from simclr.data.listing import TESTS, list_unlabeled
 from simclr.data.parts import Catalogue, drawn, sorted_by_path, without_labels
 from simclr.foundation.errors import InvalidInput
 
-COLUMNS = ("path", "label", "split")
 VALID = "valid is a CSV file with the columns path, label and, unless data.test_share is given, split (train or test)"
 
 
-def list_table(name: str, root: Path, table: Path, test_share: float | None = None) -> Catalogue:
+def list_table(root: Path, table: Path, test_share: float | None = None) -> Catalogue:
     """The catalogue of the images that a table names, and of those in ``unlabeled/``; no others are any of it.
 
     Args:
-        name: the data option that the catalogue is for.
         root: the folder that the table's paths are relative to.
         table: a CSV file in UTF-8 whose first line names its columns, ``path``, ``label`` and perhaps ``split``; more
             columns are nobody's business. Relative to ``root``.
@@ -56,7 +54,7 @@ def list_table(name: str, root: Path, table: Path, test_share: float | None = No
     extra = list_unlabeled(root)
     content = "".join(f"{part}\t{path}\t{label}\n" for part in parts for path, label in sorted(parts[part]))
     return Catalogue(
-        name=name,
+        name="folder",
         classes=classes,
         train=train,
         test=test,
@@ -73,7 +71,7 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, restval="", skipinitialspace=True)
-            missing = [column for column in COLUMNS[:2] if column not in (reader.fieldnames or ())]
+            missing = [column for column in ("path", "label") if column not in (reader.fieldnames or ())]
             if missing:
                 raise InvalidInput(f"{file}: no column {missing[0]} in its first line; {VALID}")
             rows = [(reader.line_num, row) for row in reader]

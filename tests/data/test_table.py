@@ -28,7 +28,7 @@ def loose(empty_tree: Tree) -> Tree:
 def refusal(tree: Tree, lines: str, share: float | None = None) -> str:
     tree.add("labels.csv", lines.encode())
     with pytest.raises(InvalidInput) as caught:
-        list_table("folder", tree.root, Path("labels.csv"), share)
+        list_table(tree.root, Path("labels.csv"), share)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -42,15 +42,15 @@ def test_a_table_tells_classes_and_parts_and_other_images_are_none_of_it(loose: 
 
 
 def test_another_label_is_another_set(loose: Tree, cache: Path) -> None:
-    before = digest(list_table("folder", loose.root, Path("labels.csv")), cache)
+    before = digest(list_table(loose.root, Path("labels.csv")), cache)
     loose.add("labels.csv", LINES.replace("b/3.jpg,cat", "b/3.jpg,dog").encode())
-    assert digest(list_table("folder", loose.root, Path("labels.csv")), cache) != before
+    assert digest(list_table(loose.root, Path("labels.csv")), cache) != before
 
 
 def test_without_a_split_a_share_is_drawn(loose: Tree) -> None:
     lines = "\ufefflabel,path,camera\n" + "".join(f"{'cat' if i % 2 else 'dog'},x/{i}.jpg,c\n" for i in range(20))
     loose.add("labels.csv", lines.encode())
-    found = list_table("folder", loose.root, Path("labels.csv"), 0.3)
+    found = list_table(loose.root, Path("labels.csv"), 0.3)
     assert (found.train_counts.tolist(), found.test_counts.tolist()) == ([7, 7], [3, 3])
 
 
@@ -81,9 +81,9 @@ def test_a_split_and_a_share_are_one_too_many(loose: Tree) -> None:
 def test_a_table_that_cannot_be_read_is_named(loose: Tree) -> None:
     (loose.root / "labels.csv").write_bytes(b"path,label,split\n\xff\xfe,cat,train\n")
     with pytest.raises(InvalidInput, match=r"labels\.csv: cannot be read"):
-        list_table("folder", loose.root, Path("labels.csv"))
+        list_table(loose.root, Path("labels.csv"))
     with pytest.raises(InvalidInput, match="No such file"):
-        list_table("folder", loose.root, Path("nowhere.csv"))
+        list_table(loose.root, Path("nowhere.csv"))
 
 
 def test_an_image_of_the_table_that_is_not_there_is_named(loose: Tree, cache: Path) -> None:
