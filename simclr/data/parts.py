@@ -134,13 +134,9 @@ def sorted_by_path(pairs: Iterable[tuple[str, str]], classes: tuple[str, ...]) -
 
 
 def path_order(path: str) -> tuple[bytes, bytes]:
-    """The sort key of relative paths: the bytes of the NFC form, then those of the name as it is stored."""
-    return stored_bytes(unicodedata.normalize("NFC", path)), stored_bytes(path)
-
-
-def stored_bytes(path: str) -> bytes:
-    """A path in UTF-8; bytes of a file name that are no UTF-8 come out as they are on disk."""
-    return path.encode("utf-8", "surrogateescape")
+    """The sort key of relative paths: the UTF-8 bytes of the NFC form, then those of the name as it is on disk."""
+    normal = unicodedata.normalize("NFC", path)
+    return normal.encode("utf-8", "surrogateescape"), path.encode("utf-8", "surrogateescape")
 
 
 def order_for_good(count: int, seed: int) -> NDArray[np.intp]:
@@ -158,8 +154,9 @@ def part_of_each_class(
     With ``leave_one`` a class that has but one image gives none.
     """
     order, chosen = order_for_good(len(labels), seed), np.zeros(len(labels), bool)
+    in_order = labels[order]
     for label in np.unique(labels):
-        members = order[labels[order] == label]
+        members = order[in_order == label]
         size = max(1, round(share * len(members)))
         chosen[members[: min(size, len(members) - 1) if leave_one else size]] = True
     return chosen

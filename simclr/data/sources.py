@@ -59,7 +59,7 @@ def _whole(config: DataConfig, cache: Path) -> Catalogue:
         return digits.catalogue()
     root = Path(config.root).expanduser() if config.root else None
     if config.name in PACKED:
-        PACKED[config.name].local(config.root)  # which is wrong where it has none
+        PACKED[config.name].local(config.root)  # raises where it was asked for and is not there
         return PACKED[config.name].catalogue(cache)
     return _imagenet5(root, cache) if config.name == "imagenet5" else _folder(config, root)
 
