@@ -80,6 +80,6 @@ def _statement(statement: Statement) -> dict[str, Any]:
     }
 
 
-def _bounds(interval: Interval | Statement) -> list[float] | None:
+def _bounds(interval: Interval) -> list[float] | None:
     known = interval.low == interval.low  # not where a record has no interval
     return [interval.low, interval.high] if known else None

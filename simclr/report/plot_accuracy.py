@@ -15,7 +15,7 @@ from simclr.report import documents
 from simclr.report.groups import HEAD_WORDS, head_order, layer_order
 from simclr.report.palette import MARKERS, Theme
 from simclr.report.scene import Picture, Scene, Setting
-from simclr.report.standing import Interval, Standing
+from simclr.report.standing import PIXELS, UNTRAINED, Interval, Standing
 
 MOST_FACETS = 6
 EXTRA_BASELINES = {
@@ -84,12 +84,12 @@ def _facet(axes: Axes, standings: list[Standing], theme: Theme) -> None:
 
 
 def _baselines(axes: Axes, standings: list[Standing], places: dict[str, float], theme: Theme) -> None:
-    pixels = _hull([each.pixels for each in standings])
+    pixels = _hull([each.baselines.get(PIXELS) for each in standings])
     if pixels:
         axes.axhspan(pixels.low, pixels.high, color=theme.muted, alpha=0.16, linewidth=0)
         axes.axhline(pixels.mean, color=theme.muted, linewidth=1.4, linestyle=(0, (1, 1.5)))
     for layer, place in places.items():
-        untrained = _hull([each.untrained for each in standings if each.group.layer == layer])
+        untrained = _hull([each.baselines.get(UNTRAINED) for each in standings if each.group.layer == layer])
         if untrained:
             ends = [place - 0.36, place + 0.36]
             axes.fill_between(ends, untrained.low, untrained.high, color=theme.muted, alpha=0.28, linewidth=0)
@@ -143,9 +143,9 @@ def _legend(figure: Figure, scene: Scene, theme: Theme) -> None:
     shown = scene.panel.standings
     heads = sorted({each.group.head for each in shown}, key=head_order)
     entries: list[Line2D | Patch] = [_head_entry(head, theme) for head in heads]
-    if any(each.untrained for each in shown):
+    if any(UNTRAINED in each.baselines for each in shown):
         entries.append(Patch(color=theme.muted, alpha=0.45, linewidth=0, label="before the first step"))
-    if any(each.pixels for each in shown):
+    if any(PIXELS in each.baselines for each in shown):
         entries.append(Line2D([], [], color=theme.muted, linestyle=(0, (1, 1.5)), label="raw pixels"))
     for name, words in EXTRA_BASELINES.items():
         if _extra(list(shown), name):
@@ -210,14 +210,14 @@ def _along(scene: Scene, axis: str, name: str, title: str, label: str, reading: 
         for head in sorted(chosen, key=head_order):
             line = sorted(chosen[head].items())
             _line(axes, [value for value, _ in line], [each.accuracy for _, each in line], head, theme)
-        pixels = {value: each.pixels for line in chosen.values() for value, each in line.items() if each.pixels}
-        untrained = {
-            value: each.untrained for line in chosen.values() for value, each in line.items() if each.untrained
-        }
-        for baseline, style in ((pixels, (0, (1, 1.5))), (untrained, "-")):
-            ends = sorted(baseline)
-            means = [baseline[value].mean for value in ends]
-            axes.plot(ends, means, color=theme.muted, linestyle=style, zorder=2)
+        for baseline, style in ((PIXELS, (0, (1, 1.5))), (UNTRAINED, "-")):
+            means = {
+                value: each.baselines[baseline].mean
+                for line in chosen.values()
+                for value, each in line.items()
+                if baseline in each.baselines
+            }
+            axes.plot(*zip(*sorted(means.items()), strict=True), color=theme.muted, linestyle=style, zorder=2)
         values = sorted({value for line in chosen.values() for value in line})
         if values[0] > 0:
             axes.set_xscale("log")

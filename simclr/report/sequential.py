@@ -33,7 +33,7 @@ from scipy.special import ndtr
 
 from simclr.evaluation.uncertainty import Uncertainty
 from simclr.report.crossed import MeanSquares, difference_products, mean_squares
-from simclr.report.standing import PIXELS, SIGNIFICANT, UNTRAINED
+from simclr.report.standing import BASELINES, SIGNIFICANT
 
 FIRST_LOOK = 2
 """Seeds before anything can be said of settings."""
@@ -49,8 +49,6 @@ NODES = 200
 ENOUGH = 5
 """Seeds that need no help of other grids."""
 BEST, ORDER, BEATS_PIXELS = "best", "order", "beats_pixels"
-BASELINES = {UNTRAINED: 1, PIXELS: 2}
-"""Where they stand in a contender's answers."""
 
 Answers = NDArray[np.bool_]
 
@@ -267,7 +265,7 @@ def _look(inquiry: Inquiry, asked: Sequence[int], seeds: int) -> None:
         by_panel.setdefault(inquiry.contenders[place].panel, []).append(place)
     for places in by_panel.values():
         answers = np.stack([inquiry.contenders[place].answers[:, :seeds] for place in places])
-        joint = mean_squares(answers[:, 0], _networks(inquiry, places, seeds))
+        joint = mean_squares(answers[:, 0], [inquiry.contenders[place].networks[:seeds] for place in places])
         where = {place: row for row, place in enumerate(places)}
         if inquiry.question.answer == BEATS_PIXELS:
             _look_at_baselines(inquiry, answers, joint, where, level)
@@ -285,7 +283,7 @@ def _look(inquiry: Inquiry, asked: Sequence[int], seeds: int) -> None:
 def _look_at_baselines(
     inquiry: Inquiry, answers: Answers, joint: MeanSquares, where: Mapping[int, int], level: float
 ) -> None:
-    for baseline, table in BASELINES.items():
+    for table, baseline in enumerate(BASELINES, start=1):
         gains = answers[:, 0].astype(np.int8) - answers[:, table].astype(np.int8)
         over = mean_squares(gains, joint.network, joint.slope)
         halves = _weighed(over.of_means(), joint.slope**2, np.diag(over.rest), over).halves(level)
@@ -304,9 +302,3 @@ def _weighed(
     usual = USUAL_SPREAD**2 * scale / squares.rows + rest / (squares.rows * squares.images)
     freedom = own.freedom + USUAL
     return Uncertainty((own.freedom * own.row + USUAL * usual) / freedom, freedom, own.image)
-
-
-def _networks(inquiry: Inquiry, places: Sequence[int], seeds: int) -> list[int]:
-    """Equal numbers for contenders that look at the same networks."""
-    numbers: dict[tuple[Hashable, ...], int] = {}
-    return [numbers.setdefault(inquiry.contenders[place].networks[:seeds], len(numbers)) for place in places]

@@ -9,6 +9,8 @@ from simclr.report.groups import Group
 
 SIGNIFICANT = 0.05
 NETWORKS, LAYERS, UNTRAINED, PIXELS = "networks", "layers", "untrained", "pixels"
+BASELINES = (UNTRAINED, PIXELS)
+"""In the order in which tables of answers have them, after the trained network's."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,16 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Statement:
+class Statement(Interval):
     """How much one accuracy is above another on the same label subsets and images.
+
+    ``mean``, ``low`` and ``high`` are the difference and its interval, which is not adjusted for other comparisons.
 
     Attributes:
         kind: what is compared: ``networks`` (of different pretrainings), ``layers`` of the same ones, or a cell with
             what it would be without pretraining, ``untrained`` or ``pixels``.
         sides: two groups, or the one that is compared with its baseline.
         seeds: those of each side; where there is but one, it is said of that network alone.
-        mean, low, high: the difference and its 95 % interval, which is not adjusted for other comparisons.
         p, adjusted: its p value before and after Holm's correction.
         family: over how many comparisons that was.
     """
@@ -37,9 +40,6 @@ class Statement:
     kind: str
     sides: tuple[Group, ...]
     seeds: tuple[int, ...]
-    mean: float
-    low: float
-    high: float
     p: float
     adjusted: float = 1.0
     family: int = 1
@@ -59,23 +59,19 @@ class Standing:
 
     Attributes:
         group: the cells.
-        accuracy, untrained, pixels: its own, and those of its baselines.
-        over_untrained, over_pixels: how much it is above them.
+        accuracy: its own.
+        baselines: those of its baselines, where they are known.
+        over: how much it is above them, where that is known.
         best: the probability of being the best of the panel; None where that cannot be said.
         ranks: between which it lies, 1 being the best; None likewise.
     """
 
     group: Group
     accuracy: Interval
-    untrained: Interval | None = None
-    pixels: Interval | None = None
-    over_untrained: Statement | None = None
-    over_pixels: Statement | None = None
+    baselines: dict[str, Interval]
+    over: dict[str, Statement] = field(default_factory=dict)
     best: float | None = None
     ranks: tuple[int, int] | None = None
-
-    def over_baselines(self) -> Iterator[Statement]:
-        yield from (each for each in (self.over_untrained, self.over_pixels) if each is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +100,7 @@ class Panel:
         """All that is said: of two cells, then of each and its baselines."""
         yield from self.pairs.values()
         for standing in self.standings:
-            yield from standing.over_baselines()
+            yield from standing.over.values()
 
     def difference(self, first: Standing, second: Standing) -> Statement | None:
         """How much the first is above the second; None where they are not compared."""

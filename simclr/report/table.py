@@ -17,7 +17,7 @@ from rich.text import Text
 from simclr.report import documents
 from simclr.report.groups import Grid, shown
 from simclr.report.records import CellRecord, Findings
-from simclr.report.standing import Panel, Standing, Statement
+from simclr.report.standing import PIXELS, UNTRAINED, Panel, Standing, Statement
 from simclr.report.words import MINUS, signed, with_interval
 
 ACCURACY = (
@@ -76,8 +76,8 @@ def build(grid: Grid, panels: Sequence[Panel]) -> Table:
         *(_axis(axis, grid) for axis in grid.axes),
         Column("accuracy", lambda each: Field(with_interval(each.accuracy), each.accuracy.mean)),
         *_further(TOP5, standings),
-        Column("over untrained", lambda each: _gain(each.over_untrained)),
-        Column("over pixels", lambda each: _gain(each.over_pixels)),
+        Column("over untrained", lambda each: _gain(each.over.get(UNTRAINED))),
+        Column("over pixels", lambda each: _gain(each.over.get(PIXELS))),
     ]
     if any(each.best is not None for each in standings):
         columns.append(Column("P(best)", lambda each: _chance(each.best)))

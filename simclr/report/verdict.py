@@ -11,7 +11,8 @@ from typing import Any
 
 from simclr.foundation.files import make_folder, write_whole
 from simclr.records.summary import count_of
-from simclr.report.sequential import BASELINES, BEATS_PIXELS, BEST, Inquiry
+from simclr.report.sequential import BEATS_PIXELS, BEST, Inquiry
+from simclr.report.standing import BASELINES, PIXELS
 
 ASKED = "question.json"
 MOST_NAMED = 6
@@ -101,7 +102,7 @@ def _order(inquiry: Inquiry) -> list[str]:
 def _beats(inquiry: Inquiry) -> list[str]:
     lines = []
     for baseline in BASELINES:
-        name = "raw pixels" if baseline == "pixels" else "the untrained network"
+        name = "raw pixels" if baseline == PIXELS else "the untrained network"
         of_it = [each for each in inquiry.comparisons if each.second == baseline]
         for verb, found in (
             ("above", [each.first for each in of_it if each.above > 0]),

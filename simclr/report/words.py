@@ -10,7 +10,7 @@ from simclr.records.summary import labels_in_words
 from simclr.report import documents
 from simclr.report.groups import HEAD_WORDS, Grid, Group, head_order, layer_order, shown
 from simclr.report.records import Findings
-from simclr.report.standing import Interval, Panel, Standing, Statement
+from simclr.report.standing import PIXELS, UNTRAINED, Interval, Panel, Standing, Statement
 
 MOST_NAMED = 4
 MINUS = "\u2212"
@@ -89,9 +89,8 @@ def _headline(grid: Grid, panel: Panel, best: Standing) -> str:
     parts = [f"{_where(grid, panel, best.group)}: {with_interval(best.accuracy)}{highest}"]
     fine_tuned = best.group.probe == "finetune"  # and so was the untrained network
     untrained = "the same training from its first weights" if fine_tuned else "the untrained network"
-    for difference, baseline in ((best.over_untrained, untrained), (best.over_pixels, "raw pixels")):
-        if difference is not None:
-            parts.append(_over_baseline(difference, baseline))
+    named = {UNTRAINED: untrained, PIXELS: "raw pixels"}
+    parts += [_over_baseline(difference, named[baseline]) for baseline, difference in best.over.items()]
     return "; ".join(parts) + "."
 
 

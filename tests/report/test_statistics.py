@@ -12,6 +12,7 @@ from simclr.report.best import chances
 from simclr.report.crossed import mean_squares
 from simclr.report.groups import group
 from simclr.report.records import read
+from simclr.report.standing import PIXELS, UNTRAINED
 from simclr.report.statistics import accuracy_interval, panels
 from tests.report.constructed import Noise, build, grid
 from tests.report.simulated import BASELINE, HEADS, LAYERS, NOISY, SIX, TWO, Size, draw, rates
@@ -120,7 +121,7 @@ def test_one_seed_says_nothing_of_different_networks(tmp_path):
     assert {each.kind for each in panel.pairs.values()} == {"layers"}
     assert all(each.best is None and each.ranks is None for each in panel.standings)
     assert [each.claimed for each in panel.pairs.values()] == [True]
-    assert panel.standings[0].over_pixels.claimed
+    assert panel.standings[0].over[PIXELS].claimed
     assert 1 > panel.prospects[2] > panel.prospects[3] > 0
 
 
@@ -135,7 +136,7 @@ def test_a_family_is_all_comparisons_of_its_kind(tmp_path):
     truth = {(head, layer): 1.0 for head in ("two_relu", "one_relu") for layer in ("encoder", "projection")}
     panel = panel_of(tmp_path, truth)
     assert {each.family for each in panel.pairs.values()} == {6}
-    assert {each.over_untrained.family for each in panel.standings} == {4}
+    assert {each.over[UNTRAINED].family for each in panel.standings} == {4}
     assert all(each.adjusted >= each.p for each in panel.statements())
 
 
@@ -146,7 +147,7 @@ def test_a_group_that_lacks_a_seed_has_an_interval_and_no_rank(tmp_path):
     assert [each.group.head for each in panel.standings[: panel.compared]] == ["two_relu", "one_relu"]
     (left,) = panel.standings[2:]
     assert left.ranks is None
-    assert left.over_untrained is not None
+    assert UNTRAINED in left.over
     assert panel.difference(panel.standings[0], left) is None
 
 
