@@ -59,7 +59,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 def _standing(standing: Standing) -> dict[str, Any]:
     return {
-        "cells": standing.group.names,
+        "cells": [cell.name for cell in standing.group.cells],
         "accuracy": {"mean": standing.accuracy.mean, "ci95": _bounds(standing.accuracy)},
         "best": standing.best,
         "ranks": None if standing.ranks is None else list(standing.ranks),

@@ -199,7 +199,7 @@ def _along(scene: Scene, axis: str, name: str, title: str, label: str, reading: 
         for standing in panel.standings:
             value = standing.group.settings.get(axis)
             if standing.group.layer == best.layer and isinstance(value, (int, float)):
-                lines[scene.grid.setting(standing.group, without=(axis,))][standing.group.head][float(value)] = standing
+                lines[scene.grid.setting(standing.group, without=axis)][standing.group.head][float(value)] = standing
     rest, chosen = max(lines.items(), key=lambda each: _worth(each[1]), default=((), {}))
     if max((len(line) for line in chosen.values()), default=0) < 2:
         return None

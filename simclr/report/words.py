@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from simclr.records.summary import labels_in_words
 from simclr.report import documents
-from simclr.report.groups import HEAD_WORDS, Grid, Group, head_order, layer_order, shown
+from simclr.report.groups import HEAD_WORDS, ORDERS, Grid, Group, shown
 from simclr.report.records import Findings
 from simclr.report.standing import PIXELS, UNTRAINED, Interval, Panel, Standing, Statement
 
@@ -128,8 +128,8 @@ def _family(panel: Panel) -> str:
 
 def _along_axes(grid: Grid, panel: Panel, best: Standing) -> Iterator[str]:
     """One sentence per axis: the best group against those that differ from it in nothing else."""
-    for axis in ("head.name", "probe.layer", *grid.axes):
-        here = _position(grid, best.group)
+    here = _position(grid, best.group)
+    for axis in here:
         rivals = [
             (each, difference)
             for each in panel.standings[1 : panel.compared]
@@ -231,7 +231,7 @@ def _counted(findings: Findings) -> str:
 
 
 def _position(grid: Grid, group: Group) -> dict[str, str]:
-    return {"head.name": group.head, "probe.layer": group.layer, **dict(grid.setting(group))}
+    return {axis: shown(group.settings.get(axis)) for axis in (*ORDERS, *grid.axes)}
 
 
 def _where(grid: Grid, panel: Panel, group: Group) -> str:
@@ -265,9 +265,7 @@ def _axis_words(axis: str, group: Group) -> str:
 
 
 def _axis_order(axis: str, group: Group) -> tuple[float, str]:
-    if axis == "head.name":
-        return head_order(group.head)
-    if axis == "probe.layer":
-        return layer_order(group.layer)
     value = group.settings.get(axis)
+    if axis in ORDERS:
+        return ORDERS[axis](str(value))
     return (float(value) if isinstance(value, (int, float)) else 0.0, shown(value))
