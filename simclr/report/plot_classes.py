@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from simclr.data.labels import drawn
 from simclr.report import stored
 from simclr.report.groups import HEAD_WORDS
 from simclr.report.palette import Theme
@@ -19,7 +20,8 @@ MOST_CLASSES = 30
 MOST_NUMBERED = 12
 MOST_NAMED = 10
 """Classes that a map shows, and pairs of classes in a list of mistakes."""
-MOST_PANELS = 12
+MOST_PANELS, MOST_POINTS = 12, 300
+"""Of a map: its panels, and the images in each."""
 
 
 def confusions(scene: Scene) -> Picture | None:
@@ -129,17 +131,15 @@ def maps(scene: Scene) -> Picture | None:
     labels = scene.best.group.first.predictions.get("labels")
     if labels is None:
         return None
-    chosen = stored.choose(labels, MOST_NAMED)
+    chosen = drawn(labels, MOST_POINTS, 0, MOST_NAMED)  # the same ones for every panel
     placed: dict[tuple[str, str], NDArray[np.float64]] = {}
     heads = scene.heads
     layers = [layer for layer in scene.layers if not layer.startswith(("dense_", "stage_"))] or scene.layers
     while len(heads) * len(layers) > MOST_PANELS and len(layers) > 2:
         layers = layers[:-1]
-    for head, group, key in scene.pretrainings():
-        cell = next(cell for cell in group.cells if cell.key == key)
-        folder = stored.view_folder(scene.root, cell)
+    for head, folder in scene.features():
         for layer in layers:
-            if folder is None or (head, layer) in placed or len(placed) >= MOST_PANELS:
+            if (head, layer) in placed or len(placed) >= MOST_PANELS:
                 continue
             found = stored.load(folder, "test", layer, chosen)
             if found is not None and len(found) == len(chosen):

@@ -7,11 +7,9 @@ import math
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from simclr.report.groups import HEAD_WORDS
-from simclr.report.palette import Theme
+from simclr.report.palette import Theme, head_entries
 from simclr.report.scene import Picture, Scene
 
 COLUMNS = {
@@ -27,11 +25,9 @@ Curves = dict[str, list[tuple[float, float]]]
 
 def curves(scene: Scene) -> Picture | None:
     """The curves of every pretraining in focus; None where no history can be read."""
-    found = []
-    for head, _, key in scene.pretrainings()[:MOST_LINES]:
-        history = read_history(scene.root / "pretrained" / key / "history.csv")
-        if history:
-            found.append((head, history))
+    every = scene.pretrainings()[:MOST_LINES]
+    found = [(each.head, read_history(scene.root / "pretrained" / each.key / "history.csv")) for each in every]
+    found = [(head, history) for head, history in found if history]
     columns = [column for column in COLUMNS if any(history.get(column) for _, history in found)]
     if not columns:
         return None
@@ -40,17 +36,13 @@ def curves(scene: Scene) -> Picture | None:
         figure = Figure(figsize=(3.7 * len(columns) + 0.4, 3.7), layout="constrained")
         for axes, column in zip(figure.subplots(1, len(columns), squeeze=False).flat, columns, strict=True):
             for head, history in found:
-                points = history.get(column, [])
-                if points:
-                    marker = "o" if len(points) == 1 else ""
-                    axes.plot(
-                        *zip(*points, strict=True), color=theme.head(head), linewidth=1.6, marker=marker, alpha=0.85
-                    )
+                if points := history[column]:
+                    look = {"color": theme.head(head), "marker": "o" if len(points) == 1 else ""}
+                    axes.plot(*zip(*points, strict=True), linewidth=1.6, alpha=0.85, **look)
             axes.set_title(COLUMNS[column])
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        heads = list(dict.fromkeys(head for head, _ in found))
-        entries = [Line2D([], [], color=theme.head(head), label=HEAD_WORDS.get(head, head)) for head in heads]
+        entries = head_entries(dict.fromkeys(head for head, _ in found), theme, markers=False)
         figure.legend(handles=entries, loc="outside lower center", ncols=len(entries))
         return figure
 

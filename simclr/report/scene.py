@@ -10,9 +10,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from simclr.report.groups import Grid, Group, head_order, layer_order
+from simclr.report.groups import Grid, head_order, layer_order
 from simclr.report.palette import Theme
+from simclr.report.records import CellRecord
 from simclr.report.standing import Panel, Standing
+from simclr.report.stored import view_folder
 
 Setting = tuple[tuple[str, str], ...]
 
@@ -76,14 +78,19 @@ class Scene:
         own = [each for each in self.focus if each.group.head == head]
         return sorted(own, key=lambda each: layer_order(each.group.layer))
 
-    def pretrainings(self) -> list[tuple[str, Group, str]]:
-        """Head, a group, and key of each pretraining in focus, once."""
-        seen: dict[str, tuple[str, Group, str]] = {}
+    def pretrainings(self) -> list[CellRecord]:
+        """A cell of each pretraining in focus, by head."""
+        seen: dict[str, CellRecord] = {}
         for standing in self.focus:
             for cell in standing.group.cells:
                 if cell.key and Path(cell.key).name == cell.key:
-                    seen.setdefault(cell.key, (standing.group.head, standing.group, cell.key))
-        return sorted(seen.values(), key=lambda each: head_order(each[0]))
+                    seen.setdefault(cell.key, cell)
+        return sorted(seen.values(), key=lambda each: head_order(each.head))
+
+    def features(self) -> list[tuple[str, Path]]:
+        """Head, and folder of the stored features, of each of them that has some."""
+        found = [(cell.head, view_folder(self.root, cell)) for cell in self.pretrainings()]
+        return [(head, folder) for head, folder in found if folder is not None]
 
     def where(self) -> str:
         """A clause for captions: which setting is shown, where there are several."""
