@@ -21,7 +21,7 @@ themselves. Simulated rates of false statements, also where seeds differ by more
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -156,7 +156,8 @@ class Inquiry:
         if self.seeds >= self.question.seeds:
             return []
         lost = {place for place, each in enumerate(self.contenders) if each.lost and each.seeds < self.next_seeds}
-        return _places(each for each in self.open() if not {each.first, each.second} & lost)
+        waiting = [{each.first, each.second} for each in self.open()]
+        return sorted({place for pair in waiting if not pair & lost for place in pair if isinstance(place, int)})
 
     @property
     def next_seeds(self) -> int:
@@ -180,11 +181,6 @@ class Inquiry:
             return found
         left = set(self.unbeaten())
         return [each for each in found if {each.first, each.second} <= left]
-
-
-def _places(comparisons: Iterable[Comparison]) -> list[int]:
-    """The contenders that are compared."""
-    return sorted({place for each in comparisons for place in (each.first, each.second) if isinstance(place, int)})
 
 
 def follow(question: Question, contenders: Sequence[Contender]) -> Inquiry:
