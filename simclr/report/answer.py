@@ -17,6 +17,7 @@ from simclr.report.statistics import panels
 SCHEMA = 1
 
 
+@threadpool_limits.wrap(limits=1)  # matrices are small here: threads cost more than they save
 def answer(root: str | Path) -> dict[str, Any]:
     """What the results below a root say, as ``answer.json`` has it; writes and draws nothing.
 
@@ -34,9 +35,7 @@ def answer(root: str | Path) -> dict[str, Any]:
         between networks that they would just tell from noise), and ``asked``: what grids with ``seeds=auto`` were asked
         and have answered, a list of sentences each.
     """
-    # Matrices are small here: threads cost more than they save.
-    with threadpool_limits(1):
-        return as_dictionary(panels(group(read(root).cells).groups), verdict.read(root))
+    return as_dictionary(panels(group(read(root).cells).groups), verdict.read(root))
 
 
 def as_dictionary(compared: Sequence[Panel], asked: Sequence[list[str]]) -> dict[str, Any]:

@@ -119,9 +119,7 @@ def _hull(intervals: list[Interval | None]) -> Interval | None:
 
 def _line(axes: Axes, where: list[float], values: list[Interval], head: str, theme: Theme) -> None:
     means = np.array([each.mean for each in values])
-    errors = np.nan_to_num(
-        np.array([[each.mean - each.low for each in values], [each.high - each.mean for each in values]])
-    )
+    errors = np.nan_to_num([[each.mean - each.low, each.high - each.mean] for each in values]).T
     axes.errorbar(
         where,
         means,

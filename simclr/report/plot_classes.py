@@ -26,7 +26,8 @@ MOST_PANELS, MOST_POINTS = 12, 300
 
 def confusions(scene: Scene) -> Picture | None:
     """Each head's confusion matrix at its best layer; None where classes are too many to be seen."""
-    best = [max(scene.of_head(head), key=lambda each: each.accuracy.mean) for head in scene.heads[:4]]
+    of_heads = [[each for each in scene.focus if each.group.head == head] for head in scene.heads[:4]]
+    best = [max(own, key=lambda each: each.accuracy.mean) for own in of_heads]
     found = [(each, table) for each in best if (table := _confusion(each)) is not None]
     if not found:
         return None
@@ -66,18 +67,14 @@ def confusions(scene: Scene) -> Picture | None:
 
 def _confusion(standing: Standing) -> NDArray[np.float64] | None:
     """Rows that add up to one; None where a record has no square table of at most so many classes."""
-    total: NDArray[np.float64] | None = None
-    for cell in standing.group.cells:
-        try:
-            table = np.array(cell.get("probe.confusion", []), dtype=float)
-        except (TypeError, ValueError):
-            return None
-        if table.ndim != 2 or table.shape[0] != table.shape[1] or not 2 <= len(table) <= MOST_CLASSES:
-            return None
-        if total is not None and total.shape != table.shape:
-            return None
-        total = table if total is None else total + table
-    return None if total is None else total / np.maximum(total.sum(axis=1, keepdims=True), 1)
+    try:
+        tables = np.array([cell.get("probe.confusion") for cell in standing.group.cells], dtype=float)
+    except (TypeError, ValueError):
+        return None
+    if tables.ndim != 3 or tables.shape[1] != tables.shape[2] or not 2 <= tables.shape[1] <= MOST_CLASSES:
+        return None
+    total = tables.sum(axis=0)
+    return np.asarray(total / np.maximum(total.sum(axis=1, keepdims=True), 1))
 
 
 def mistakes(scene: Scene) -> Picture | None:

@@ -56,14 +56,9 @@ class Scene:
         return dict(found)
 
     @cached_property
-    def setting(self) -> Setting:
-        """The one in focus; empty where there is but one."""
-        return next(iter(self.by_setting))
-
-    @cached_property
     def focus(self) -> list[Standing]:
         """The best group and those that differ from it in head and layer only."""
-        return self.by_setting[self.setting]
+        return next(iter(self.by_setting.values()))
 
     @cached_property
     def heads(self) -> list[str]:
@@ -72,11 +67,6 @@ class Scene:
     @cached_property
     def layers(self) -> list[str]:
         return sorted({each.group.layer for each in self.focus}, key=layer_order)
-
-    def of_head(self, head: str) -> list[Standing]:
-        """The standings in focus that have this head, in the order in which an image passes their layers."""
-        own = [each for each in self.focus if each.group.head == head]
-        return sorted(own, key=lambda each: layer_order(each.group.layer))
 
     def pretrainings(self) -> list[CellRecord]:
         """A cell of each pretraining in focus, by head."""
@@ -94,5 +84,5 @@ class Scene:
 
     def where(self) -> str:
         """A clause for captions: which setting is shown, where there are several."""
-        words = ", ".join(f"{key}={value}" for key, value in self.setting)
+        words = ", ".join(f"{key}={value}" for key, value in next(iter(self.by_setting)))
         return f" Shown: {words}, the setting of the best cell." if len(self.by_setting) > 1 else ""

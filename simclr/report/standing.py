@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from simclr.report.groups import Group
 
@@ -47,10 +47,6 @@ class Statement(Interval):
     @property
     def claimed(self) -> bool:
         return self.adjusted < SIGNIFICANT
-
-    def turned(self) -> Statement:
-        """The same, said of the other side."""
-        return replace(self, sides=self.sides[::-1], mean=-self.mean, low=-self.high, high=-self.low)
 
 
 @dataclass(frozen=True)
@@ -102,16 +98,12 @@ class Panel:
         for standing in self.standings:
             yield from standing.over.values()
 
-    def difference(self, first: Standing, second: Standing) -> Statement | None:
-        """How much the first is above the second; None where they are not compared."""
-        place = {id(each): position for position, each in enumerate(self.standings)}
-        at = place[id(first)], place[id(second)]
-        if at in self.pairs:
-            return self.pairs[at]
-        other = self.pairs.get(at[::-1])
-        return None if other is None else other.turned()
+    def behind(self) -> Iterator[tuple[Standing, Statement]]:
+        """Those that the best one is compared with, the higher ones first, and how much it is above each."""
+        for place, each in enumerate(self.standings):
+            if (0, place) in self.pairs:
+                yield each, self.pairs[0, place]
 
     def tied(self) -> list[Standing]:
         """Those that are compared with the best one and not claimed to be below it."""
-        others = enumerate(self.standings[1 : self.compared], start=1)
-        return [each for place, each in others if (0, place) in self.pairs and not self.pairs[0, place].claimed]
+        return [each for each, difference in self.behind() if not difference.claimed]

@@ -36,21 +36,17 @@ def answers(grid: Grid, panels: list[Panel], findings: Findings) -> list[Answer]
     return found
 
 
-def number(value: float, width: float) -> str:
-    """A number with as many digits as its interval's half width leaves a meaning to.
-
-    >>> number(0.6123, 0.03), number(0.9587, 0.01)
-    ('0.61', '0.959')
-    """
-    return f"{value:.{_digits(width)}f}"
-
-
 def with_interval(value: Interval) -> str:
-    """``0.61 [0.58, 0.64]``."""
+    """With as many digits as its half width leaves a meaning to.
+
+    >>> with_interval(Interval(0.6123, 0.5812, 0.6434)), with_interval(Interval(0.9587, 0.9487, 0.9687))
+    ('0.61 [0.58, 0.64]', '0.959 [0.949, 0.969]')
+    """
     width = (value.high - value.low) / 2
     if math.isnan(width):
         return f"{value.mean:.3f}"
-    return f"{number(value.mean, width)} [{number(value.low, width)}, {number(value.high, width)}]"
+    mean, low, high = (f"{each:.{_digits(width)}f}" for each in (value.mean, value.low, value.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def signed(difference: Statement) -> str:
@@ -132,9 +128,8 @@ def _along_axes(grid: Grid, panel: Panel, best: Standing) -> Iterator[str]:
     for axis in here:
         rivals = [
             (each, difference)
-            for each in panel.standings[1 : panel.compared]
+            for each, difference in panel.behind()
             if {**_position(grid, each.group), axis: ""} == {**here, axis: ""}
-            and (difference := panel.difference(best, each)) is not None
         ]
         if not rivals:
             continue
