@@ -36,6 +36,8 @@ from numpy.typing import NDArray
 from simclr.evaluation.two_way import Matrix, TwoWay, two_way
 from simclr.evaluation.uncertainty import Uncertainty
 
+Answers = NDArray[np.bool_]
+
 PRIOR_FREEDOM = 6
 PRIOR_CAUTION = 3.0
 USUAL_SPREAD = 0.12

@@ -7,7 +7,6 @@ What two groups differ in is an *axis*. Head and layer have their own place in e
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,6 @@ from simclr.report.records import CellRecord
 KINDS = ("dense", "norm", "relu")
 """The layers that a head repeats, in order."""
 
-HEADS = ("three_relu", "two_relu", "one_relu", "zero_relu", "none")
 HEAD_WORDS = {
     "three_relu": "three ReLU layers",
     "two_relu": "two ReLU layers",
@@ -27,6 +25,7 @@ HEAD_WORDS = {
     "zero_relu": "a linear head",
     "none": "no head",
 }
+HEADS = tuple(HEAD_WORDS)
 
 
 @dataclass(frozen=True)
@@ -107,16 +106,13 @@ def group(cells: Sequence[CellRecord]) -> Grid:
     """
     elsewhere = (Decides.NOTHING, Decides.IMAGES)
     unmeasured = {key for key, field, _ in settings(Config) if field.metadata["decides"] in elsewhere}
-    together: dict[str, dict[int, CellRecord]] = defaultdict(dict)
-    identities: dict[str, dict[str, Any]] = {}
+    together: dict[str, tuple[dict[str, Any], dict[int, CellRecord]]] = {}
     for cell in sorted(cells, key=lambda cell: str(cell.get("finished", ""))):
         identity = _identity(cell, unmeasured)
         digest = json.dumps(identity, sort_keys=True, default=str)
-        together[digest][cell.seed] = cell
-        identities[digest] = identity
+        together.setdefault(digest, (identity, {}))[1][cell.seed] = cell
     groups = [
-        Group(tuple(by_seed[seed] for seed in sorted(by_seed)), identities[digest])
-        for digest, by_seed in together.items()
+        Group(tuple(cell for _, cell in sorted(by_seed.items())), identity) for identity, by_seed in together.values()
     ]
     axes = _axes([each.settings for each in groups])
     return Grid(tuple(sorted(groups, key=_place)), axes)

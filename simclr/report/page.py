@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from base64 import b64encode
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,11 +62,9 @@ def command(root: Path, cell: str) -> str:
 
 def _settings(findings: Findings) -> tuple[list[tuple[str, str]], list[list[tuple[str, str]]]]:
     """The settings that all cells share, and each cell's own."""
-    settings = [{key: shown(value) for key, value in cell.settings.items()} for cell in findings.cells]
-    counted = Counter(item for each in settings for item in each.items())
-    shared = sorted(item for item, count in counted.items() if count == len(settings))
-    common = set(shared)
-    return shared, [sorted(item for item in each.items() if item not in common) for each in settings]
+    settings = [{(key, shown(value)) for key, value in cell.settings.items()} for cell in findings.cells]
+    shared = set.intersection(*settings)
+    return sorted(shared), [sorted(each - shared) for each in settings]
 
 
 def _listed(value: Any) -> str:

@@ -212,15 +212,11 @@ def _along(scene: Scene, axis: str, name: str, title: str, label: str, reading: 
             axes.set_xscale("log")
             axes.minorticks_off()
         axes.set_xticks(values, [f"{value:g}" for value in values])
-        axes.set_xlabel(label)
-        axes.set_ylabel(f"{best.part} accuracy")
-        grey = [
-            Line2D([], [], color=theme.muted, label="before the first step"),
-            Line2D([], [], color=theme.muted, linestyle=DOTS, label="raw pixels"),
-        ]
-        figure.legend(
-            handles=[*head_entries(sorted(chosen, key=head_order), theme), *grey], loc="outside lower center", ncols=3
-        )
+        axes.set(xlabel=label, ylabel=f"{best.part} accuracy")
+        entries = head_entries(sorted(chosen, key=head_order), theme)
+        entries.append(Line2D([], [], color=theme.muted, label="before the first step"))
+        entries.append(Line2D([], [], color=theme.muted, linestyle=DOTS, label="raw pixels"))
+        figure.legend(handles=entries, loc="outside lower center", ncols=3)
         return figure
 
     where = f" with {', '.join(f'{key}={value}' for key, value in rest)}" if rest else ""

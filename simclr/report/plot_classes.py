@@ -155,10 +155,7 @@ def maps(scene: Scene) -> Picture | None:
         for row, head in enumerate(heads):
             for column, layer in enumerate(layers):
                 axes = grid[row, column]
-                axes.set_xticks([])
-                axes.set_yticks([])
-                axes.set_xlim(-0.16, 1.16)
-                axes.set_ylim(-0.08, 1.08)
+                axes.set(xticks=[], yticks=[], xlim=(-0.16, 1.16), ylim=(-0.08, 1.08))
                 axes.grid(visible=False)
                 axes.spines[:].set(visible=True, color=theme.grid)
                 if row == 0:

@@ -108,14 +108,10 @@ def spectra(scene: Scene) -> Picture | None:
         for axes, layer in zip(all_axes, layers, strict=False):
             for head, values in found[layer].items():
                 axes.plot(np.arange(1, len(values) + 1), np.maximum(values, 1e-6), color=theme.head(head))
-            axes.set_xscale("log")
-            axes.set_yscale("log")
+            axes.set(xscale="log", yscale="log", ylim=(1e-4, 1.6), xlabel="dimension", title=layer.replace("_", " "))
             axes.minorticks_off()
             axes.xaxis.set_major_formatter(FuncFormatter(_plain))
             axes.yaxis.set_major_formatter(FuncFormatter(_plain))
-            axes.set_ylim(1e-4, 1.6)
-            axes.set_title(layer.replace("_", " "))
-            axes.set_xlabel("dimension")
         for axes in all_axes[len(layers) :]:
             axes.set_visible(False)
         figure.axes[0].set_ylabel("singular value, largest = 1")

@@ -63,9 +63,7 @@ def search(scene: Scene) -> Picture | None:
                 edge = [withStroke(linewidth=3, foreground=theme.paper)]
                 axes.text(place + 0.04, height, text, fontsize=9, va="center", zorder=6, path_effects=edge)
         axes.set_xticks(across, [each.name.replace(".", "\n", 1) for each in shown_axes], fontsize=9)
-        axes.set_xlim(-0.15, len(shown_axes) - 0.45)
-        axes.set_ylim(-0.06, 1.06)
-        axes.set_yticks([])
+        axes.set(xlim=(-0.15, len(shown_axes) - 0.45), ylim=(-0.06, 1.06), yticks=[])
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)

@@ -39,8 +39,7 @@ def curves(scene: Scene) -> Picture | None:
                 points = history[column].dropna()
                 marker = "o" if len(points) == 1 else ""
                 axes.plot(points, color=theme.head(head), linewidth=1.6, marker=marker, alpha=0.85)
-            axes.set_title(COLUMNS[column])
-            axes.set_xlabel("epoch")
+            axes.set(title=COLUMNS[column], xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         entries = head_entries(dict.fromkeys(head for head, _ in found), theme, markers=False)
         figure.legend(handles=entries, loc="outside lower center", ncols=len(entries))

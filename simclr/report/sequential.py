@@ -32,7 +32,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from simclr.evaluation.uncertainty import Uncertainty
-from simclr.report.crossed import MeanSquares, difference_products, mean_squares
+from simclr.report.crossed import Answers, MeanSquares, difference_products, mean_squares
 from simclr.report.standing import BASELINES, SIGNIFICANT
 
 FIRST_LOOK = 2
@@ -49,8 +49,6 @@ NODES = 200
 ENOUGH = 5
 """Seeds that need no help of other grids."""
 BEST, ORDER, BEATS_PIXELS = "best", "order", "beats_pixels"
-
-Answers = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

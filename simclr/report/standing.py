@@ -70,6 +70,10 @@ class Standing:
     ranks: tuple[int, int] | None = None
 
 
+Pairs = dict[tuple[int, int], Statement]
+"""Comparisons of two groups, by their places."""
+
+
 @dataclass(frozen=True, eq=False)
 class Panel:
     """Groups that answered the same questions, the best first; those that lack a seed of the others come last.
@@ -85,7 +89,7 @@ class Panel:
     standings: tuple[Standing, ...]
     seeds: tuple[int, ...] = ()
     compared: int = 0
-    pairs: dict[tuple[int, int], Statement] = field(default_factory=dict)
+    pairs: Pairs = field(default_factory=dict)
     prospects: dict[int, float] = field(default_factory=dict)
 
     @property

@@ -28,13 +28,11 @@ from numpy.typing import NDArray
 from simclr.evaluation.accuracy import interval
 from simclr.evaluation.uncertainty import Uncertainty
 from simclr.report.best import chances
-from simclr.report.crossed import MeanSquares, mean_squares
+from simclr.report.crossed import Answers, MeanSquares, mean_squares
 from simclr.report.groups import Group
-from simclr.report.standing import BASELINES, LAYERS, NETWORKS, SIGNIFICANT, Interval, Panel, Standing, Statement
+from simclr.report.standing import BASELINES, LAYERS, NETWORKS, SIGNIFICANT, Interval, Pairs, Panel, Standing, Statement
 
 MORE_SEEDS = (2, 3)
-
-Answers = NDArray[np.bool_]
 
 
 def panels(groups: Sequence[Group]) -> list[Panel]:
@@ -114,12 +112,10 @@ def answers_of(group: Group) -> Answers | None:
 
 
 def _mean(group: Group, answers: Answers | None) -> float:
-    if answers is not None:
-        return float(answers[0].mean())
-    return float(np.mean([cell.get("probe.test_accuracy.mean") for cell in group.cells]))
+    return _recorded(group, "probe.test_accuracy").mean if answers is None else float(answers[0].mean())
 
 
-def _pairs(groups: list[Group], squares: MeanSquares, seeds: tuple[int, ...]) -> dict[tuple[int, int], Statement]:
+def _pairs(groups: list[Group], squares: MeanSquares, seeds: tuple[int, ...]) -> Pairs:
     """All comparisons between two groups that can be made."""
     same = squares.network[:, None] == squares.network[None, :]
     rows, columns = np.nonzero(np.triu(same | (len(seeds) > 1), 1))
@@ -136,11 +132,7 @@ def _pairs(groups: list[Group], squares: MeanSquares, seeds: tuple[int, ...]) ->
 
 
 def _standings(
-    groups: list[Group],
-    seeds: tuple[int, ...],
-    answers: Answers,
-    joint: MeanSquares,
-    pairs: dict[tuple[int, int], Statement],
+    groups: list[Group], seeds: tuple[int, ...], answers: Answers, joint: MeanSquares, pairs: Pairs
 ) -> list[Standing]:
     """Of groups that are compared, from their answers (R, 3, K, S, n)."""
     accuracies, over = {}, {}
@@ -167,7 +159,7 @@ def _standings(
     ]
 
 
-def _ranks(count: int, pairs: dict[tuple[int, int], Statement]) -> list[tuple[int, int]]:
+def _ranks(count: int, pairs: Pairs) -> list[tuple[int, int]]:
     above, below = [0] * count, [0] * count
     for (row, column), statement in pairs.items():
         if statement.claimed:

@@ -25,8 +25,6 @@ MOST_IMAGES = 2000
 def view_folder(root: Path, cell: CellRecord) -> Path | None:
     """Where the features of a cell's pretraining lie, as the cell's probe looks at images if there are such."""
     folder = root / "pretrained" / cell.key / "features"
-    if not cell.key or Path(cell.key).name != cell.key:
-        return None
     try:
         views = sorted(entry for entry in folder.iterdir() if any(entry.glob("trained-*/manifest.json")))
     except OSError:
