@@ -13,9 +13,8 @@ from pathlib import Path
 from rich.console import Console
 
 from simclr.report.records import Findings
-from simclr.report.terminal import show
 from simclr.report.words import NOTHING_YET, UNPROBED
-from simclr.report.write import write
+from simclr.report.write import show, write
 
 WRITTEN, FAILED, NOTHING = 0, 1, 2
 MOST_NAMED = 10

@@ -116,10 +116,10 @@ def _status(arguments: list[str]) -> int:
 def _seconds_left(root: str, workers: int, composer: Composer) -> float | None:
     """What the grids that are not over will still take, by what was measured; None where nothing like it was."""
     from simclr.grid.prepare import expected, prepare
-    from simclr.records.status import queued_overrides
+    from simclr.records.status import queued
     from simclr.sweep.space import text_of
 
-    points = [(*overrides, f"root={text_of(root)}") for overrides in queued_overrides(root)]
+    points = [(*overrides, f"root={text_of(root)}") for _, _, overrides in queued(root)]
     try:
         return expected(prepare(points, composer, root), max(1, workers)).seconds if points else None
     except InvalidInput:  # what was typed then is not valid any more

@@ -145,8 +145,7 @@ def _report(root: str, *, renew: bool = True) -> None:
     """Write the report of all that is below ``root`` and print its answer; what is there already is only named."""
     page = Path(root) / "report" / "index.html"
     if renew or not page.exists():
-        from simclr.report.terminal import show
-        from simclr.report.write import write
+        from simclr.report.write import show, write
 
         try:
             written = write(root)

@@ -41,11 +41,7 @@ def blank(coordinates: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(
-    root: str | Path,
-    cell: str,
-    record: Mapping[str, Any],
-    configuration: str,
-    arrays: Arrays | None = None,
+    root: str | Path, cell: str, record: Mapping[str, Any], configuration: str, arrays: Arrays | None = None
 ) -> Path:
     """Write a cell's configuration, arrays and, last, its record, each whole or not at all.
 

@@ -89,19 +89,18 @@ def status(root: str | Path, name: str) -> Status:
 
 
 def _under_way(name: str, at_it: Said) -> Status:
-    facts = at_it.facts
-    detail = str(facts.get("doing", "starting"))
-    waiting = detail.startswith("waiting")
-    training = detail == "pretraining"
+    detail = str(at_it.facts.get("doing", "starting"))
+    doing = Doing.WAITING if detail.startswith("waiting") else Doing.RUNNING
+    facts = at_it.facts if detail == "pretraining" else {}
     return Status(
         name,
-        Doing.WAITING if waiting else Doing.RUNNING,
+        doing,
         detail,
-        facts.get("epoch") if training else None,
-        facts.get("epochs") if training else None,
-        facts.get("contrastive_accuracy") if training else None,
-        facts.get("loss") if training else None,
-        facts.get("seconds_left") if training else None,
+        facts.get("epoch"),
+        facts.get("epochs"),
+        facts.get("contrastive_accuracy"),
+        facts.get("loss"),
+        facts.get("seconds_left"),
         at_it.who,
     )
 
@@ -118,22 +117,18 @@ def _recorded(path: Path, name: str) -> Status | None:
         return None
 
 
-def queued(root: str | Path) -> Iterator[tuple[str, str]]:
-    """Name and pretraining of the cells that are left of grids which are being run, or were killed and may go on."""
-    yield from ((str(cell["name"]), str(cell.get("key"))) for cell in _queued(root))
+def queued(root: str | Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """The cells that are left of grids which are being run, or were killed and may go on.
 
-
-def queued_overrides(root: str | Path) -> Iterator[tuple[str, ...]]:
-    """What was typed for each of the same cells."""
-    yield from (tuple(map(str, cell.get("overrides", ()))) for cell in _queued(root))
-
-
-def _queued(root: str | Path) -> Iterator[dict[str, Any]]:
+    Yields:
+        A cell's name, its pretraining's key and the overrides that were typed for it.
+    """
     for path in sorted((Path(root) / "grids").glob("*/grid.json")):
         if any(path.parent.glob("*/job-*.json")):
             for cell in _cells_of(path):
-                if not (result.folder(root, str(cell["name"])) / "result.json").exists():
-                    yield cell
+                name, typed = str(cell["name"]), tuple(map(str, cell.get("overrides", ())))
+                if not (result.folder(root, name) / "result.json").exists():
+                    yield name, str(cell.get("key")), typed
 
 
 def planned_cells(root: str | Path) -> Iterator[str]:

@@ -48,13 +48,12 @@ def print_summary(record: dict[str, Any], console: Console | None = None) -> Non
     untrained = "from its first weights" if cell["probe"] == "finetune" else "before the first step"
     rows = {
         f"{named}, pretrained": record["probe"]["test_accuracy"],
+        "class among its five best": record["probe"].get("top5_accuracy"),
         f"{named}, {untrained}": record["baselines"]["untrained"],
         "raw pixels": record["baselines"]["pixels"],
         "supervised, same labels": record["baselines"].get("supervised_subset"),
         "supervised, all labels": record["baselines"].get("supervised_all"),
     }
-    if near := record["probe"].get("top5_accuracy"):
-        rows = {f"{named}, pretrained": record["probe"]["test_accuracy"], "class among its five best": near, **rows}
     for name, accuracy in rows.items():
         if accuracy is None:
             continue

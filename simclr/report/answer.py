@@ -17,6 +17,7 @@ from simclr.report.statistics import panels
 SCHEMA = 1
 
 
+@threadpool_limits.wrap(limits=1)  # matrices are small here: threads cost more than they save
 def answer(root: str | Path) -> dict[str, Any]:
     """What the results below a root say, as ``answer.json`` has it; writes and draws nothing.
 
@@ -34,9 +35,7 @@ def answer(root: str | Path) -> dict[str, Any]:
         between networks that they would just tell from noise), and ``asked``: what grids with ``seeds=auto`` were asked
         and have answered, a list of sentences each.
     """
-    # Matrices are small here: threads cost more than they save.
-    with threadpool_limits(1):
-        return as_dictionary(panels(group(read(root).cells).groups), verdict.read(root))
+    return as_dictionary(panels(group(read(root).cells).groups), verdict.read(root))
 
 
 def as_dictionary(compared: Sequence[Panel], asked: Sequence[list[str]]) -> dict[str, Any]:
@@ -59,7 +58,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 def _standing(standing: Standing) -> dict[str, Any]:
     return {
-        "cells": standing.group.names,
+        "cells": [cell.name for cell in standing.group.cells],
         "accuracy": {"mean": standing.accuracy.mean, "ci95": _bounds(standing.accuracy)},
         "best": standing.best,
         "ranks": None if standing.ranks is None else list(standing.ranks),
@@ -80,6 +79,6 @@ def _statement(statement: Statement) -> dict[str, Any]:
     }
 
 
-def _bounds(interval: Interval | Statement) -> list[float] | None:
+def _bounds(interval: Interval) -> list[float] | None:
     known = interval.low == interval.low  # not where a record has no interval
     return [interval.low, interval.high] if known else None

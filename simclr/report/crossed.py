@@ -26,36 +26,34 @@ With a single seed the subsets are the rows, and what is said holds for that see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.evaluation.two_way import Matrix, two_way
+from simclr.evaluation.two_way import Matrix, TwoWay, two_way
 from simclr.evaluation.uncertainty import Uncertainty
+
+Answers = NDArray[np.bool_]
 
 PRIOR_FREEDOM = 6
 PRIOR_CAUTION = 3.0
+USUAL_SPREAD = 0.12
+"""Standard deviation, in log odds, between networks of one configuration: what grids on digits and photographs had."""
 
 
 @dataclass(frozen=True, eq=False)
-class MeanSquares:
+class MeanSquares(TwoWay):
     """Mean squares and products over representations (R, R) of a table of ``rows`` x ``images`` answers.
 
     Attributes:
-        means: (R,) of the answers.
-        row, image, rest: of the two-way table.
         rows, images: the table's size; ``seeds``: how many there are.
         network: (R,) equal numbers for representations of the same pretrainings.
         slope: (R,) a (1 - a) at accuracy a: how far an accuracy moves with its log odds.
     """
 
-    means: NDArray[np.float64]
-    row: Matrix
-    image: Matrix
-    rest: Matrix
     rows: int
     images: int
     seeds: int
@@ -67,8 +65,8 @@ class MeanSquares:
         row, image, rest = (np.diag(part) for part in (self.row, self.image, self.rest))
         everyone = np.ones(len(row), dtype=bool)
         # The label subsets of a seed are all cells': many say hardly more of them than one.
-        borrowed = Borrowed(self.slope**2, everyone, (self.rows - 1) * min(self.networks - 1, 1))
-        return self._uncertainty(row, image, rest, [borrowed])
+        freedom = (self.rows - 1) * min(self.networks - 1, 1)
+        return self._uncertainty(row, image, rest, self.slope**2, [(everyone, freedom)])
 
     def of_differences(self) -> Uncertainty:
         """Of each paired difference of means, row's minus column's, (R, R)."""
@@ -77,88 +75,84 @@ class MeanSquares:
         # Two layers of one network share its fate: their differences vary less than those of two networks.
         same = self.network[:, None] == self.network[None, :]
         layers = same & ~np.eye(len(row), dtype=bool)
-        pairs_of_layers = int(layers.any(axis=1).sum()) - self.networks_with_layers
-        borrowed = [
-            Borrowed(scale, ~same, (self.networks - 2) * (self.rows - 1)),
-            Borrowed(scale, layers, (pairs_of_layers - 1) * (self.rows - 1)),
-        ]
-        return self._uncertainty(row, image, rest, borrowed)
+        further_layers = len(row) - self.networks
+        of_networks = (~same, (self.networks - 2) * (self.rows - 1))
+        of_layers = (layers, (further_layers - 1) * (self.rows - 1))
+        return self._uncertainty(row, image, rest, scale, [of_networks, of_layers])
 
     @property
     def networks(self) -> int:
         return len(np.unique(self.network))
 
-    @property
-    def networks_with_layers(self) -> int:
-        """How many networks are looked at in more than one layer."""
-        return int((np.unique(self.network, return_counts=True)[1] > 1).sum())
+    def reach(self, seeds: int, alpha: float) -> float:
+        """What more seeds would tell: the difference between two networks' settings that they just tell from noise.
 
-    def _uncertainty(self, row: Matrix, image: Matrix, rest: Matrix, borrowed: list[Borrowed]) -> Uncertainty:
-        size = self.rows * self.images
+        Over all pairs of networks, with Bonferroni's correction; labels and images are taken to vary as with the one
+        seed that there is.
+
+        Args:
+            seeds: how many there would be, two at least.
+            alpha: how often at least one pair may be told apart that does not differ.
+        """
+        networks, degrees = self.networks, seeds - 1
+        prior = max(min(PRIOR_FREEDOM, (networks - 2) * degrees), 0)
+        caution = (PRIOR_CAUTION * prior + degrees) / (prior + degrees)
+        apart = self.network[:, None] != self.network[None, :]
+        now = self.of_differences()
+        labels, images = np.median(now.row[apart]), np.median(now.image[apart])
+        between = 2 * (USUAL_SPREAD * np.median(self.slope)) ** 2
+        row, freedom = (between + labels) * caution / seeds, float(prior + degrees)
+        later = Uncertainty(np.asarray(row), np.asarray(freedom), np.asarray(images))
+        return min(float(later.halves(alpha / (networks * (networks - 1) / 2))), 1.0)
+
+    def _uncertainty(
+        self, row: Matrix, image: Matrix, rest: Matrix, scale: Matrix, kinds: list[tuple[NDArray[np.bool_], int]]
+    ) -> Uncertainty:
+        """Of estimates with these mean squares, all of one shape.
+
+        ``kinds`` are the estimates that tell each other how much seeds differ, their mean squares divided by ``scale``
+        to make them alike, and the degrees of freedom that the others of a kind bring to each.
+        """
+        size, degrees = self.rows * self.images, self.rows - 1
         if self.rows == 1:
             return Uncertainty(np.zeros_like(row), np.ones_like(row), image / size)
         # E[MS_row] is no less than E[MS_rest]: a table whose few rows agree by chance would promise too much.
         own = np.maximum(row, rest)
-        row, freedom = own, np.full(own.shape, float(self.rows - 1))
-        if self.seeds > 1:
-            for each in borrowed:
-                row, freedom = each.moderate(own, row, freedom, self.rows - 1)
+        row, freedom = own, np.full(own.shape, float(degrees))
+        for of_kind, others in kinds if self.seeds > 1 else ():
+            prior = min(PRIOR_FREEDOM, others)
+            among = of_kind & (scale > 0)
+            if prior > 0 and among.any():
+                usual = PRIOR_CAUTION * (own[among] / scale[among]).mean() * scale
+                row = np.where(among, (prior * usual + degrees * own) / (prior + degrees), row)
+                freedom = np.where(among, float(prior + degrees), freedom)
         # A variance component cannot be negative.
         return Uncertainty(row / size, freedom, np.maximum(image - rest, 0) / size)
 
 
-@dataclass(frozen=True, eq=False)
-class Borrowed:
-    """What some estimates of one kind tell each other about how much seeds differ.
-
-    Attributes:
-        scale: by which each one's mean square is divided to make them alike.
-        among: which ones they are.
-        freedom: degrees of freedom that the others bring.
-    """
-
-    scale: Matrix
-    among: NDArray[np.bool_]
-    freedom: int
-
-    def moderate(self, own: Matrix, row: Matrix, freedom: Matrix, degrees: int) -> tuple[Matrix, Matrix]:
-        """Mean squares and degrees of freedom, those of this kind moderated and the others as they were."""
-        prior = min(PRIOR_FREEDOM, self.freedom)
-        among = self.among & (self.scale > 0)
-        if prior <= 0 or not among.any():
-            return row, freedom
-        usual = PRIOR_CAUTION * (own[among] / self.scale[among]).mean() * self.scale
-        moderated = (prior * usual + degrees * own) / (prior + degrees)
-        return np.where(among, moderated, row), np.where(among, float(prior + degrees), freedom)
-
-
 def mean_squares(
-    answers: NDArray[Any],
-    network: Sequence[int] | NDArray[np.intp] | None = None,
-    slope: NDArray[np.float64] | None = None,
+    answers: NDArray[Any], network: Iterable[Hashable] | None = None, slope: NDArray[np.float64] | None = None
 ) -> MeanSquares:
     """The mean squares of a crossed table.
 
     Args:
         answers: (R, K, S, n): representation, seed, label subset, test image; right or wrong, or the difference of
             two such tables.
-        network: (R,) which pretrainings each is of; by default each is of its own.
+        network: (R,) which pretrainings each is of, equal for the same ones; by default each is of its own.
         slope: (R,) as :class:`MeanSquares` has it; for differences it has to be given.
     """
     _, seeds, _, images = answers.shape
     tables = answers[:, 0].astype(np.float32) if seeds == 1 else answers.mean(axis=2, dtype=np.float32)
     found = two_way(tables)
-    numbers = np.arange(len(answers)) if network is None else np.asarray(network)
+    numbers: dict[Hashable, int] = {}
+    named = range(len(answers)) if network is None else network
     return MeanSquares(
-        found.means,
-        found.row,
-        found.image,
-        found.rest,
-        tables.shape[1],
-        images,
-        seeds,
-        numbers,
-        found.means * (1 - found.means) if slope is None else slope,
+        **vars(found),
+        rows=tables.shape[1],
+        images=images,
+        seeds=seeds,
+        network=np.array([numbers.setdefault(each, len(numbers)) for each in named]),
+        slope=found.means * (1 - found.means) if slope is None else slope,
     )
 
 

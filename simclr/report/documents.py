@@ -15,13 +15,12 @@ class Source:
     """A study's test accuracies by probed layer, with two ReLU layers in the head."""
 
     name: str
-    images: int
     marker: str
     accuracy: dict[str, float]
 
 
-STUDY = Source("documents, 500 images", 500, "x", {"encoder": 0.364, "relu_1": 0.304, "relu_2": 0.324})
-REPOSITORY = Source("documents, 1,250 images", 1250, "+", {"encoder": 0.488, "relu_1": 0.452, "relu_2": 0.380})
+STUDY = Source("documents, 500 images", "x", {"encoder": 0.364, "relu_1": 0.304, "relu_2": 0.324})
+REPOSITORY = Source("documents, 1,250 images", "+", {"encoder": 0.488, "relu_1": 0.452, "relu_2": 0.380})
 SOURCES = (STUDY, REPOSITORY)
 
 FOOTNOTE = (

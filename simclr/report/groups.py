@@ -7,8 +7,7 @@ What two groups differ in is an *axis*. Head and layer have their own place in e
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,11 +15,9 @@ from typing import Any
 from simclr.config import LABELLED_TRAINING, Config, Decides, settings
 from simclr.report.records import CellRecord
 
-OWN_PLACE = ("head.name", "probe.layer")
 KINDS = ("dense", "norm", "relu")
 """The layers that a head repeats, in order."""
 
-HEADS = ("three_relu", "two_relu", "one_relu", "zero_relu", "none")
 HEAD_WORDS = {
     "three_relu": "three ReLU layers",
     "two_relu": "two ReLU layers",
@@ -28,6 +25,7 @@ HEAD_WORDS = {
     "zero_relu": "a linear head",
     "none": "no head",
 }
+HEADS = tuple(HEAD_WORDS)
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,6 @@ class Group:
     @property
     def layer(self) -> str:
         return self.first.layer
-
-    @property
-    def index(self) -> int | None:
-        """The layer's place in the model, counted from its end; None for a stage inside the encoder."""
-        index = self.first.get("cell.layer.index")
-        return index if isinstance(index, int) else None
 
     @property
     def probe(self) -> str:
@@ -83,10 +75,6 @@ class Group:
         held_out = self.first.get("data.validation") and not self.first.get("cell.transfer")
         return "validation" if held_out else "test"
 
-    @property
-    def names(self) -> list[str]:
-        return [cell.name for cell in self.cells]
-
     @cached_property
     def networks(self) -> tuple[tuple[str, float], ...]:
         """Which networks its cells look at. One key in two roots may be two networks: their losses tell."""
@@ -106,14 +94,9 @@ class Grid:
     groups: tuple[Group, ...]
     axes: tuple[str, ...]
 
-    def setting(self, group: Group, without: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
-        """Where a group stands on every axis, but those to be left out."""
-        left_out = set(without)
-        return tuple((axis, shown(group.settings.get(axis))) for axis in self.axes if axis not in left_out)
-
-    def label(self, group: Group) -> str:
-        """A group's name in this grid: head, layer, and its place on every axis."""
-        return ", ".join([f"{group.head} / {group.layer}", *(f"{key}={value}" for key, value in self.setting(group))])
+    def setting(self, group: Group, without: str = "") -> tuple[tuple[str, str], ...]:
+        """Where a group stands on every axis, but one that is to be left out."""
+        return tuple((axis, shown(group.settings.get(axis))) for axis in self.axes if axis != without)
 
 
 def group(cells: Sequence[CellRecord]) -> Grid:
@@ -123,20 +106,16 @@ def group(cells: Sequence[CellRecord]) -> Grid:
     """
     elsewhere = (Decides.NOTHING, Decides.IMAGES)
     unmeasured = {key for key, field, _ in settings(Config) if field.metadata["decides"] in elsewhere}
-    together: dict[str, dict[int, CellRecord]] = defaultdict(dict)
-    identities: dict[str, dict[str, Any]] = {}
+    together: dict[str, tuple[dict[str, Any], dict[int, CellRecord]]] = {}
     for cell in sorted(cells, key=lambda cell: str(cell.get("finished", ""))):
         identity = _identity(cell, unmeasured)
         digest = json.dumps(identity, sort_keys=True, default=str)
-        together[digest][cell.seed] = cell
-        identities[digest] = identity
+        together.setdefault(digest, (identity, {}))[1][cell.seed] = cell
     groups = [
-        Group(tuple(by_seed[seed] for seed in sorted(by_seed)), identities[digest])
-        for digest, by_seed in together.items()
+        Group(tuple(cell for _, cell in sorted(by_seed.items())), identity) for identity, by_seed in together.values()
     ]
     axes = _axes([each.settings for each in groups])
-    order = sorted(groups, key=lambda each: (shown(each.settings.get("data.name")), *_place(each), each.first.name))
-    return Grid(tuple(order), axes)
+    return Grid(tuple(sorted(groups, key=_place)), axes)
 
 
 def layer_order(layer: str) -> tuple[int, str]:
@@ -161,6 +140,10 @@ def head_order(head: str) -> tuple[int, str]:
     return (HEADS.index(head) if head in HEADS else len(HEADS), head)
 
 
+ORDERS: dict[str, Callable[[str], Any]] = {"head.name": head_order, "probe.layer": layer_order}
+"""The axes that have their own place, each with the order of its values."""
+
+
 def shown(value: Any) -> str:
     """A setting's value as it is typed."""
     if isinstance(value, list):
@@ -171,7 +154,7 @@ def shown(value: Any) -> str:
 
 
 def _place(each: Group) -> tuple[Any, ...]:
-    return (head_order(each.head), layer_order(each.layer))
+    return (shown(each.settings.get("data.name")), head_order(each.head), layer_order(each.layer), each.first.name)
 
 
 def _identity(cell: CellRecord, unmeasured: set[str]) -> dict[str, Any]:
@@ -198,7 +181,7 @@ def _axes(all_settings: list[dict[str, Any]]) -> tuple[str, ...]:
         key: [shown(each.get(key)) for each in all_settings]
         for key in sorted({key for each in all_settings for key in each})
     }
-    differ = {key: column for key, column in values.items() if len(set(column)) > 1 and key not in OWN_PLACE}
+    differ = {key: column for key, column in values.items() if len(set(column)) > 1 and key not in ORDERS}
     axes = []
     for key, column in differ.items():
         section = key.partition(".")[0]

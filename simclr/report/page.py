@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shlex
 from base64 import b64encode
-from collections import Counter
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from simclr.report.groups import HEAD_WORDS, shown
 from simclr.report.palette import DARK, LIGHT
 from simclr.report.pictures import Drawn
-from simclr.report.records import CellRecord, Findings
+from simclr.report.records import Findings
 from simclr.report.table import Table
 from simclr.report.words import Answer
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """How a cell's number was made."""
-
-    name: str
-    head: str
-    layer: str
-    seed: int
-    accuracy: float
-    command: str
-    key: str
-    reused: bool
-    pretraining_seconds: float
-    seconds: float
-    finished: str
-    versions: str
-    host: str
-    differs: list[tuple[str, str]]
 
 
 def render(
@@ -54,7 +33,8 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters["data_uri"] = lambda png: "data:image/png;base64," + b64encode(png).decode()
-    shared, provenance = _provenance(findings)
+    environment.filters["listed"] = _listed
+    shared, own = _settings(findings)
     return environment.get_template("page.html").render(
         answers=answers,
         asked=asked,
@@ -63,7 +43,8 @@ def render(
         findings=findings,
         counts=findings.count(),
         shared=shared,
-        provenance=provenance,
+        cells=list(zip(findings.cells, own, strict=True)),
+        command=partial(command, findings.root),
         light=LIGHT,
         dark=DARK,
         head_words=HEAD_WORDS,
@@ -79,37 +60,11 @@ def command(root: Path, cell: str) -> str:
     return shlex.join(["python", "run.py", "--config-dir", str(root / "results" / cell)])
 
 
-def _provenance(findings: Findings) -> tuple[list[tuple[str, str]], list[Provenance]]:
+def _settings(findings: Findings) -> tuple[list[tuple[str, str]], list[list[tuple[str, str]]]]:
     """The settings that all cells share, and each cell's own."""
-    settings = [{key: shown(value) for key, value in cell.settings.items()} for cell in findings.cells]
-    counted = Counter(item for each in settings for item in each.items())
-    shared = sorted(item for item, count in counted.items() if count == len(settings))
-    common = set(shared)
-    own = [sorted(item for item in each.items() if item not in common) for each in settings]
-    return shared, [_of_cell(findings.root, cell, differs) for cell, differs in zip(findings.cells, own, strict=True)]
-
-
-def _of_cell(root: Path, cell: CellRecord, differs: list[tuple[str, str]]) -> Provenance:
-    return Provenance(
-        name=cell.name,
-        head=cell.head,
-        layer=cell.layer,
-        seed=cell.seed,
-        accuracy=float(cell.get("probe.test_accuracy.mean")),
-        command=command(root, cell.name),
-        key=cell.key,
-        reused=bool(cell.get("pretraining.reused", False)),
-        pretraining_seconds=_number(cell.get("pretraining.seconds")),
-        seconds=_number(cell.get("seconds")),
-        finished=str(cell.get("finished", "")),
-        versions=_listed(cell.get("versions")),
-        host=_listed(cell.get("host")),
-        differs=differs,
-    )
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0
+    settings = [{(key, shown(value)) for key, value in cell.settings.items()} for cell in findings.cells]
+    shared = set.intersection(*settings)
+    return sorted(shared), [sorted(each - shared) for each in settings]
 
 
 def _listed(value: Any) -> str:

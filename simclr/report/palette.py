@@ -6,8 +6,13 @@ ground their lighter kin. Markers and line styles say the same once more.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from matplotlib.lines import Line2D
+
+from simclr.report.groups import HEAD_WORDS
 
 MARKERS = {"three_relu": "P", "two_relu": "o", "one_relu": "s", "zero_relu": "^", "none": "D"}
 
@@ -96,3 +101,14 @@ DARK = Theme(
     ),
 )  # fmt: skip
 THEMES = (LIGHT, DARK)
+
+
+def head_entries(heads: Iterable[str], theme: Theme, markers: bool = True) -> list[Line2D]:
+    """What a legend has of each head."""
+    return [
+        Line2D(
+            [], [], color=theme.head(head), marker=MARKERS.get(head, "v") if markers else "",
+            markeredgecolor=theme.paper, label=HEAD_WORDS.get(head, head),
+        )
+        for head in heads
+    ]  # fmt: skip

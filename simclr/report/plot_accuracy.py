@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,16 +13,19 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from simclr.report import documents
-from simclr.report.groups import HEAD_WORDS, head_order, layer_order
-from simclr.report.palette import MARKERS, Theme
+from simclr.report.groups import head_order, layer_order
+from simclr.report.palette import MARKERS, Theme, head_entries
 from simclr.report.scene import Picture, Scene, Setting
-from simclr.report.standing import Interval, Standing
+from simclr.report.standing import PIXELS, UNTRAINED, Interval, Standing
 
 MOST_FACETS = 6
 EXTRA_BASELINES = {
-    "supervised_subset": "supervised, same labels",
-    "supervised_all": "supervised, all labels",
+    "supervised_subset": ("supervised, same labels", (0, (3, 2))),
+    "supervised_all": ("supervised, all labels", (0, (6, 2))),
 }
+"""How each is called and dashed."""
+DOTS = (0, (1, 1.5))
+"""Of raw pixels."""
 
 
 def by_layer(scene: Scene) -> Picture:
@@ -84,28 +88,24 @@ def _facet(axes: Axes, standings: list[Standing], theme: Theme) -> None:
 
 
 def _baselines(axes: Axes, standings: list[Standing], places: dict[str, float], theme: Theme) -> None:
-    pixels = _hull([each.pixels for each in standings])
+    pixels = _hull([each.baselines.get(PIXELS) for each in standings])
     if pixels:
         axes.axhspan(pixels.low, pixels.high, color=theme.muted, alpha=0.16, linewidth=0)
-        axes.axhline(pixels.mean, color=theme.muted, linewidth=1.4, linestyle=(0, (1, 1.5)))
+        axes.axhline(pixels.mean, color=theme.muted, linewidth=1.4, linestyle=DOTS)
     for layer, place in places.items():
-        untrained = _hull([each.untrained for each in standings if each.group.layer == layer])
+        untrained = _hull([each.baselines.get(UNTRAINED) for each in standings if each.group.layer == layer])
         if untrained:
             ends = [place - 0.36, place + 0.36]
             axes.fill_between(ends, untrained.low, untrained.high, color=theme.muted, alpha=0.28, linewidth=0)
             axes.plot(ends, [untrained.mean] * 2, color=theme.muted, linewidth=1.4)
-    for name in EXTRA_BASELINES:
+    for name, (_, dashes) in EXTRA_BASELINES.items():
         if values := _extra(standings, name):
-            axes.axhline(float(np.mean(values)), color=theme.ink, linewidth=1.2, linestyle=_dashes(name))
+            axes.axhline(float(np.mean(values)), color=theme.ink, linewidth=1.2, linestyle=dashes)
 
 
-def _extra(standings: list[Standing], name: str) -> list[float]:
+def _extra(standings: Iterable[Standing], name: str) -> list[float]:
     found = [cell.get(f"baselines.{name}.mean") for each in standings for cell in each.group.cells]
     return [float(value) for value in found if isinstance(value, (int, float))]
-
-
-def _dashes(name: str) -> tuple[int, tuple[float, ...]]:
-    return (0, (6, 2)) if name == "supervised_all" else (0, (3, 2))
 
 
 def _hull(intervals: list[Interval | None]) -> Interval | None:
@@ -117,20 +117,16 @@ def _hull(intervals: list[Interval | None]) -> Interval | None:
     return Interval(mean, min(each.low for each in known), max(each.high for each in known))
 
 
-def _line(
-    axes: Axes, where: list[float], values: list[Interval], head: str, theme: Theme, dashed: bool = False
-) -> None:
+def _line(axes: Axes, where: list[float], values: list[Interval], head: str, theme: Theme) -> None:
     means = np.array([each.mean for each in values])
-    errors = np.nan_to_num(
-        np.array([[each.mean - each.low for each in values], [each.high - each.mean for each in values]])
-    )
+    errors = np.nan_to_num([[each.mean - each.low, each.high - each.mean] for each in values]).T
     axes.errorbar(
         where,
         means,
         np.maximum(errors, 0),
         color=theme.head(head),
         marker=MARKERS.get(head, "v"),
-        linestyle="--" if dashed else "-",
+        linestyle="-",
         markeredgecolor=theme.paper,
         markeredgewidth=1.2,
         elinewidth=1.6,
@@ -142,14 +138,14 @@ def _line(
 def _legend(figure: Figure, scene: Scene, theme: Theme) -> None:
     shown = scene.panel.standings
     heads = sorted({each.group.head for each in shown}, key=head_order)
-    entries: list[Line2D | Patch] = [_head_entry(head, theme) for head in heads]
-    if any(each.untrained for each in shown):
+    entries: list[Line2D | Patch] = [*head_entries(heads, theme)]
+    if any(UNTRAINED in each.baselines for each in shown):
         entries.append(Patch(color=theme.muted, alpha=0.45, linewidth=0, label="before the first step"))
-    if any(each.pixels for each in shown):
-        entries.append(Line2D([], [], color=theme.muted, linestyle=(0, (1, 1.5)), label="raw pixels"))
-    for name, words in EXTRA_BASELINES.items():
-        if _extra(list(shown), name):
-            entries.append(Line2D([], [], color=theme.ink, linewidth=1.2, linestyle=_dashes(name), label=words))
+    if any(PIXELS in each.baselines for each in shown):
+        entries.append(Line2D([], [], color=theme.muted, linestyle=DOTS, label="raw pixels"))
+    for name, (words, dashes) in EXTRA_BASELINES.items():
+        if _extra(shown, name):
+            entries.append(Line2D([], [], color=theme.ink, linewidth=1.2, linestyle=dashes, label=words))
     if documents.same_images(shown[0].group) and documents.HEAD in heads:
         for source in documents.SOURCES:
             mark = Line2D([], [], color=theme.ink, marker=source.marker, linestyle="", label=source.name)
@@ -157,13 +153,6 @@ def _legend(figure: Figure, scene: Scene, theme: Theme) -> None:
     columns = min(len(entries), 3 if figure.get_figwidth() < 8 else 6)
     figure.set_layout_engine("constrained")
     figure.legend(handles=entries, loc="outside lower center", ncols=columns)
-
-
-def _head_entry(head: str, theme: Theme) -> Line2D:
-    return Line2D(
-        [], [], color=theme.head(head), marker=MARKERS.get(head, "v"), markeredgecolor=theme.paper,
-        label=HEAD_WORDS.get(head, head),
-    )  # fmt: skip
 
 
 def by_label_fraction(scene: Scene) -> Picture | None:
@@ -199,7 +188,7 @@ def _along(scene: Scene, axis: str, name: str, title: str, label: str, reading: 
         for standing in panel.standings:
             value = standing.group.settings.get(axis)
             if standing.group.layer == best.layer and isinstance(value, (int, float)):
-                lines[scene.grid.setting(standing.group, without=(axis,))][standing.group.head][float(value)] = standing
+                lines[scene.grid.setting(standing.group, without=axis)][standing.group.head][float(value)] = standing
     rest, chosen = max(lines.items(), key=lambda each: _worth(each[1]), default=((), {}))
     if max((len(line) for line in chosen.values()), default=0) < 2:
         return None
@@ -210,30 +199,24 @@ def _along(scene: Scene, axis: str, name: str, title: str, label: str, reading: 
         for head in sorted(chosen, key=head_order):
             line = sorted(chosen[head].items())
             _line(axes, [value for value, _ in line], [each.accuracy for _, each in line], head, theme)
-        pixels = {value: each.pixels for line in chosen.values() for value, each in line.items() if each.pixels}
-        untrained = {
-            value: each.untrained for line in chosen.values() for value, each in line.items() if each.untrained
-        }
-        for baseline, style in ((pixels, (0, (1, 1.5))), (untrained, "-")):
-            ends = sorted(baseline)
-            means = [baseline[value].mean for value in ends]
-            axes.plot(ends, means, color=theme.muted, linestyle=style, zorder=2)
+        for baseline, style in ((PIXELS, DOTS), (UNTRAINED, "-")):
+            means = {
+                value: each.baselines[baseline].mean
+                for line in chosen.values()
+                for value, each in line.items()
+                if baseline in each.baselines
+            }
+            axes.plot(*zip(*sorted(means.items()), strict=True), color=theme.muted, linestyle=style, zorder=2)
         values = sorted({value for line in chosen.values() for value in line})
         if values[0] > 0:
             axes.set_xscale("log")
             axes.minorticks_off()
         axes.set_xticks(values, [f"{value:g}" for value in values])
-        axes.set_xlabel(label)
-        axes.set_ylabel(f"{best.part} accuracy")
-        grey = [
-            Line2D([], [], color=theme.muted, label="before the first step"),
-            Line2D([], [], color=theme.muted, linestyle=(0, (1, 1.5)), label="raw pixels"),
-        ]
-        figure.legend(
-            handles=[*(_head_entry(head, theme) for head in sorted(chosen, key=head_order)), *grey],
-            loc="outside lower center",
-            ncols=3,
-        )
+        axes.set(xlabel=label, ylabel=f"{best.part} accuracy")
+        entries = head_entries(sorted(chosen, key=head_order), theme)
+        entries.append(Line2D([], [], color=theme.muted, label="before the first step"))
+        entries.append(Line2D([], [], color=theme.muted, linestyle=DOTS, label="raw pixels"))
+        figure.legend(handles=entries, loc="outside lower center", ncols=3)
         return figure
 
     where = f" with {', '.join(f'{key}={value}' for key, value in rest)}" if rest else ""

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from simclr.data.labels import drawn
 from simclr.report import stored
 from simclr.report.groups import HEAD_WORDS
 from simclr.report.palette import Theme
@@ -19,12 +20,14 @@ MOST_CLASSES = 30
 MOST_NUMBERED = 12
 MOST_NAMED = 10
 """Classes that a map shows, and pairs of classes in a list of mistakes."""
-MOST_PANELS = 12
+MOST_PANELS, MOST_POINTS = 12, 300
+"""Of a map: its panels, and the images in each."""
 
 
 def confusions(scene: Scene) -> Picture | None:
     """Each head's confusion matrix at its best layer; None where classes are too many to be seen."""
-    best = [max(scene.of_head(head), key=lambda each: each.accuracy.mean) for head in scene.heads[:4]]
+    of_heads = [[each for each in scene.focus if each.group.head == head] for head in scene.heads[:4]]
+    best = [max(own, key=lambda each: each.accuracy.mean) for own in of_heads]
     found = [(each, table) for each in best if (table := _confusion(each)) is not None]
     if not found:
         return None
@@ -64,18 +67,14 @@ def confusions(scene: Scene) -> Picture | None:
 
 def _confusion(standing: Standing) -> NDArray[np.float64] | None:
     """Rows that add up to one; None where a record has no square table of at most so many classes."""
-    total: NDArray[np.float64] | None = None
-    for cell in standing.group.cells:
-        try:
-            table = np.array(cell.get("probe.confusion", []), dtype=float)
-        except (TypeError, ValueError):
-            return None
-        if table.ndim != 2 or table.shape[0] != table.shape[1] or not 2 <= len(table) <= MOST_CLASSES:
-            return None
-        if total is not None and total.shape != table.shape:
-            return None
-        total = table if total is None else total + table
-    return None if total is None else total / np.maximum(total.sum(axis=1, keepdims=True), 1)
+    try:
+        tables = np.array([cell.get("probe.confusion") for cell in standing.group.cells], dtype=float)
+    except (TypeError, ValueError):
+        return None
+    if tables.ndim != 3 or tables.shape[1] != tables.shape[2] or not 2 <= tables.shape[1] <= MOST_CLASSES:
+        return None
+    total = tables.sum(axis=0)
+    return np.asarray(total / np.maximum(total.sum(axis=1, keepdims=True), 1))
 
 
 def mistakes(scene: Scene) -> Picture | None:
@@ -129,17 +128,15 @@ def maps(scene: Scene) -> Picture | None:
     labels = scene.best.group.first.predictions.get("labels")
     if labels is None:
         return None
-    chosen = stored.choose(labels, MOST_NAMED)
+    chosen = drawn(labels, MOST_POINTS, 0, MOST_NAMED)  # the same ones for every panel
     placed: dict[tuple[str, str], NDArray[np.float64]] = {}
     heads = scene.heads
     layers = [layer for layer in scene.layers if not layer.startswith(("dense_", "stage_"))] or scene.layers
     while len(heads) * len(layers) > MOST_PANELS and len(layers) > 2:
         layers = layers[:-1]
-    for head, group, key in scene.pretrainings():
-        cell = next(cell for cell in group.cells if cell.key == key)
-        folder = stored.view_folder(scene.root, cell)
+    for head, folder in scene.features():
         for layer in layers:
-            if folder is None or (head, layer) in placed or len(placed) >= MOST_PANELS:
+            if (head, layer) in placed or len(placed) >= MOST_PANELS:
                 continue
             found = stored.load(folder, "test", layer, chosen)
             if found is not None and len(found) == len(chosen):
@@ -158,10 +155,7 @@ def maps(scene: Scene) -> Picture | None:
         for row, head in enumerate(heads):
             for column, layer in enumerate(layers):
                 axes = grid[row, column]
-                axes.set_xticks([])
-                axes.set_yticks([])
-                axes.set_xlim(-0.16, 1.16)
-                axes.set_ylim(-0.08, 1.08)
+                axes.set(xticks=[], yticks=[], xlim=(-0.16, 1.16), ylim=(-0.08, 1.08))
                 axes.grid(visible=False)
                 axes.spines[:].set(visible=True, color=theme.grid)
                 if row == 0:

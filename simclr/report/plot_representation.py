@@ -6,13 +6,12 @@ from collections import defaultdict
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from simclr.report import stored
-from simclr.report.groups import HEAD_WORDS, head_order, layer_order
-from simclr.report.palette import MARKERS, Theme
+from simclr.report.groups import head_order, layer_order
+from simclr.report.palette import MARKERS, Theme, head_entries
 from simclr.report.scene import Picture, Scene
 
 FACTS = {
@@ -48,25 +47,17 @@ def facts(scene: Scene) -> Picture | None:
         for axes, name in zip(all_axes, names, strict=False):
             title, hint = FACTS[name]
             for number, head in enumerate(heads):
-                own = [
-                    (place, found[name][head, layer])
+                shift = (number - (len(heads) - 1) / 2) * 0.09
+                own = {
+                    place + shift: found[name][head, layer]
                     for place, layer in enumerate(layers)
                     if (head, layer) in found[name]
-                ]
-                if not own:
-                    continue
-                shift = (number - (len(heads) - 1) / 2) * 0.09
-                where = [place + shift for place, _ in own]
-                axes.vlines(
-                    where, [min(v) for _, v in own], [max(v) for _, v in own], color=theme.head(head), linewidth=1.6
-                )
-                axes.plot(
-                    where,
-                    [np.mean(values) for _, values in own],
-                    color=theme.head(head),
-                    marker=MARKERS.get(head, "v"),
-                    markeredgecolor=theme.paper,
-                )
+                }
+                if own:
+                    colour, values = theme.head(head), own.values()
+                    axes.vlines(list(own), [*map(min, values)], [*map(max, values)], color=colour, linewidth=1.6)
+                    look = {"color": colour, "marker": MARKERS.get(head, "v"), "markeredgecolor": theme.paper}
+                    axes.plot(list(own), [np.mean(each) for each in values], **look)
             axes.set_title(title)
             axes.tick_params("x", length=0)
             axes.set_ylabel(hint, fontsize=8.5, color=theme.muted)
@@ -74,7 +65,7 @@ def facts(scene: Scene) -> Picture | None:
             axes.set_xticks(range(len(layers)), [layer.replace("_", " ") for layer in layers], **turned)
             axes.set_xlim(-0.5, len(layers) - 0.5)
             axes.grid(visible=False, axis="x")
-        figure.legend(handles=_entries(heads, theme), loc="outside lower center", ncols=len(heads))
+        figure.legend(handles=head_entries(heads, theme), loc="outside lower center", ncols=len(heads))
         return figure
 
     return Picture("representation", "What the representations are like", READING + scene.where(), draw)
@@ -90,10 +81,8 @@ def _recorded(scene: Scene) -> dict[str, dict[tuple[str, str], list[float]]]:
                 if isinstance(value, (int, float)):
                     found[name][cell.head, cell.layer].append(float(value))
     probed = set(found["alignment"])
-    for head, group, key in scene.pretrainings():
-        cell = next(cell for cell in group.cells if cell.key == key)
-        folder = stored.view_folder(scene.root, cell)
-        for layer, value in (stored.alignments(folder) if folder else {}).items():
+    for head, folder in scene.features():
+        for layer, value in stored.alignments(folder).items():
             if (head, layer) not in probed:
                 found["alignment"][head, layer].append(value)
     return found
@@ -102,14 +91,9 @@ def _recorded(scene: Scene) -> dict[str, dict[tuple[str, str], list[float]]]:
 def spectra(scene: Scene) -> Picture | None:
     """Singular values by layer, one line per head; None where no features are stored."""
     found: dict[str, dict[str, NDArray[np.float64]]] = defaultdict(dict)
-    for head, group, key in scene.pretrainings():
-        cell = next(cell for cell in group.cells if cell.key == key)
-        folder = stored.view_folder(scene.root, cell)
+    for head, folder in scene.features():
         for layer in ("encoder", "relu_1", "relu_2", "projection", *scene.layers)[: MOST_LAYERS + 4]:
-            if folder is None or head in found[layer]:
-                continue
-            loaded = stored.load(folder, "train", layer)
-            if loaded is not None:
+            if head not in found[layer] and (loaded := stored.load(folder, "train", layer)) is not None:
                 found[layer][head] = stored.spectrum(loaded)
     layers = sorted((layer for layer in found if found[layer]), key=layer_order)[:MOST_LAYERS]
     if not layers:
@@ -124,18 +108,14 @@ def spectra(scene: Scene) -> Picture | None:
         for axes, layer in zip(all_axes, layers, strict=False):
             for head, values in found[layer].items():
                 axes.plot(np.arange(1, len(values) + 1), np.maximum(values, 1e-6), color=theme.head(head))
-            axes.set_xscale("log")
-            axes.set_yscale("log")
+            axes.set(xscale="log", yscale="log", ylim=(1e-4, 1.6), xlabel="dimension", title=layer.replace("_", " "))
             axes.minorticks_off()
             axes.xaxis.set_major_formatter(FuncFormatter(_plain))
             axes.yaxis.set_major_formatter(FuncFormatter(_plain))
-            axes.set_ylim(1e-4, 1.6)
-            axes.set_title(layer.replace("_", " "))
-            axes.set_xlabel("dimension")
         for axes in all_axes[len(layers) :]:
             axes.set_visible(False)
         figure.axes[0].set_ylabel("singular value, largest = 1")
-        figure.legend(handles=_entries(heads, theme, markers=False), loc="outside lower center", ncols=len(heads))
+        figure.legend(handles=head_entries(heads, theme, markers=False), loc="outside lower center", ncols=len(heads))
         return figure
 
     return Picture(
@@ -151,13 +131,3 @@ def spectra(scene: Scene) -> Picture | None:
 def _plain(value: float, _: object) -> str:
     """``0.01``: exponents would need mathematical text, which pictures do without."""
     return f"{value:g}"
-
-
-def _entries(heads: list[str], theme: Theme, markers: bool = True) -> list[Line2D]:
-    return [
-        Line2D(
-            [], [], color=theme.head(head), marker=MARKERS.get(head, "v") if markers else "",
-            markeredgecolor=theme.paper, label=HEAD_WORDS.get(head, head),
-        )
-        for head in heads
-    ]  # fmt: skip

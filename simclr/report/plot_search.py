@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.collections import LineCollection
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from simclr.report.groups import Group, head_order, layer_order, shown
+from simclr.report.groups import ORDERS, Group, shown
 from simclr.report.palette import Theme
 from simclr.report.scene import Picture, Scene
 
@@ -38,7 +39,7 @@ def search(scene: Scene) -> Picture | None:
     varying = [axis for axis in scene.grid.axes if len({shown(group.settings.get(axis)) for group in groups}) > 1]
     if len(varying) < 2 or len(scene.by_setting) < FEWEST_SETTINGS:
         return None
-    coordinates = [each for axis in ("head.name", "probe.layer", *varying) if (each := _coordinate(axis, groups))]
+    coordinates = [each for axis in (*ORDERS, *varying) if (each := _coordinate(axis, groups))]
     accuracy = np.array([each.accuracy.mean for each in standings])
     weights = importances(coordinates, accuracy)
     order = sorted(range(len(coordinates)), key=lambda place: -weights[place])[:MOST_AXES]
@@ -62,9 +63,7 @@ def search(scene: Scene) -> Picture | None:
                 edge = [withStroke(linewidth=3, foreground=theme.paper)]
                 axes.text(place + 0.04, height, text, fontsize=9, va="center", zorder=6, path_effects=edge)
         axes.set_xticks(across, [each.name.replace(".", "\n", 1) for each in shown_axes], fontsize=9)
-        axes.set_xlim(-0.15, len(shown_axes) - 0.45)
-        axes.set_ylim(-0.06, 1.06)
-        axes.set_yticks([])
+        axes.set(xlim=(-0.15, len(shown_axes) - 0.45), ylim=(-0.06, 1.06), yticks=[])
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
@@ -91,7 +90,7 @@ def importances(coordinates: Sequence[Coordinate], accuracy: NDArray[np.float64]
 
 
 def _coordinate(axis: str, groups: Sequence[Group]) -> Coordinate | None:
-    values = [group.settings.get(axis) for group in groups]
+    values: list[Any] = [group.settings.get(axis) for group in groups]
     distinct = {shown(value) for value in values}
     if len(distinct) < 2:
         return None
@@ -99,14 +98,10 @@ def _coordinate(axis: str, groups: Sequence[Group]) -> Coordinate | None:
     if numeric and len(distinct) > MOST_TICKS:
         return _numeric(axis, np.array(values, dtype=float))
     if numeric:
-        names = [shown(value) for value in sorted({float(value) for value in values if value is not None})]
-        values = [float(value) for value in values if value is not None]
-    elif axis == "head.name":
-        names = sorted(distinct, key=head_order, reverse=True)
-    elif axis == "probe.layer":
-        names = sorted(distinct, key=layer_order, reverse=True)
+        values = [float(value) for value in values]
+        names = [shown(value) for value in sorted(set(values))]
     else:
-        names = sorted(distinct)
+        names = sorted(distinct, key=ORDERS.get(axis, shown), reverse=axis in ORDERS)
     heights = {name: place / (len(names) - 1) for place, name in enumerate(names)}
     places = np.array([heights[shown(value)] for value in values])
     return Coordinate(axis, places, [(height, name) for name, height in heights.items()])

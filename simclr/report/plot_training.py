@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from simclr.report.groups import HEAD_WORDS
-from simclr.report.palette import Theme
+from simclr.report.palette import Theme, head_entries
 from simclr.report.scene import Picture, Scene
 
 COLUMNS = {
@@ -22,17 +20,15 @@ COLUMNS = {
 MOST_LINES = 60
 LARGEST = 8 * 2**20
 
-Curves = dict[str, list[tuple[float, float]]]
-
 
 def curves(scene: Scene) -> Picture | None:
     """The curves of every pretraining in focus; None where no history can be read."""
     found = []
-    for head, _, key in scene.pretrainings()[:MOST_LINES]:
-        history = read_history(scene.root / "pretrained" / key / "history.csv")
-        if history:
-            found.append((head, history))
-    columns = [column for column in COLUMNS if any(history.get(column) for _, history in found)]
+    for cell in scene.pretrainings()[:MOST_LINES]:
+        history = read_history(scene.root / "pretrained" / cell.key / "history.csv")
+        if history is not None and history.notna().any(axis=None):
+            found.append((cell.head, history))
+    columns = [column for column in COLUMNS if any(history[column].notna().any() for _, history in found)]
     if not columns:
         return None
 
@@ -40,17 +36,12 @@ def curves(scene: Scene) -> Picture | None:
         figure = Figure(figsize=(3.7 * len(columns) + 0.4, 3.7), layout="constrained")
         for axes, column in zip(figure.subplots(1, len(columns), squeeze=False).flat, columns, strict=True):
             for head, history in found:
-                points = history.get(column, [])
-                if points:
-                    marker = "o" if len(points) == 1 else ""
-                    axes.plot(
-                        *zip(*points, strict=True), color=theme.head(head), linewidth=1.6, marker=marker, alpha=0.85
-                    )
-            axes.set_title(COLUMNS[column])
-            axes.set_xlabel("epoch")
+                points = history[column].dropna()
+                marker = "o" if len(points) == 1 else ""
+                axes.plot(points, color=theme.head(head), linewidth=1.6, marker=marker, alpha=0.85)
+            axes.set(title=COLUMNS[column], xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        heads = list(dict.fromkeys(head for head, _ in found))
-        entries = [Line2D([], [], color=theme.head(head), label=HEAD_WORDS.get(head, head)) for head in heads]
+        entries = head_entries(dict.fromkeys(head for head, _ in found), theme, markers=False)
         figure.legend(handles=entries, loc="outside lower center", ncols=len(entries))
         return figure
 
@@ -64,21 +55,13 @@ def curves(scene: Scene) -> Picture | None:
     )
 
 
-def read_history(path: Path) -> Curves:
-    """By column, (epoch, value) of each epoch that has a finite value; empty where there is no such file."""
-    found: Curves = {column: [] for column in COLUMNS}
+def read_history(path: Path) -> pd.DataFrame | None:
+    """The curves by epoch, NaN where a value is missing or not finite; None where there is nothing to read."""
     try:
         if path.stat().st_size > LARGEST:
-            return {}
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                for column, points in found.items():
-                    try:
-                        epoch, value = float(row["epoch"]), float(row[column])
-                    except (KeyError, TypeError, ValueError):
-                        continue
-                    if math.isfinite(epoch) and math.isfinite(value):
-                        points.append((epoch, value))
-    except (OSError, ValueError, csv.Error):
-        return {}
-    return found if any(found.values()) else {}
+            return None
+        table = pd.read_csv(path, index_col=False, on_bad_lines="skip")
+    except (OSError, ValueError):
+        return None
+    numbers = table.reindex(columns=["epoch", *COLUMNS]).apply(pd.to_numeric, errors="coerce")
+    return numbers[np.isfinite(numbers["epoch"])].set_index("epoch").where(np.isfinite)

@@ -20,9 +20,7 @@ from omegaconf import MISSING
 from simclr.config import Config, settings
 from simclr.foundation import work
 from simclr.foundation.errors import one_line
-from simclr.records.result import SCHEMA
-
-Answers = NDArray[np.bool_]
+from simclr.records import result
 
 LARGEST_TEXT = 16 * 2**20
 """A record or a configuration of more bytes than this is no file of ours."""
@@ -76,17 +74,16 @@ class CellRecord:
                 found = {name: file[name] for name in ("trained", "untrained", "pixels", "labels")}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError):
             return {}
-        labels = found["labels"]
-        numbers = all(np.issubdtype(each.dtype, np.integer) for each in found.values())
-        whole = (
-            numbers
+        labels, trained = found["labels"], found["trained"]
+        fits = (
+            all(np.issubdtype(each.dtype, np.integer) for each in found.values())
             and labels.ndim == 1
-            and labels.size > 0
-            and found["trained"].ndim == 2
-            and len(found["trained"]) > 0
+            and trained.ndim == 2
+            and trained.size > 0
+            and trained.shape[1] == labels.size
+            and trained.shape == found["untrained"].shape == found["pixels"].shape
         )
-        alike = all(found[name].shape == found["trained"].shape for name in ("untrained", "pixels"))
-        return found if whole and alike and found["trained"].shape[1] == labels.size else {}
+        return found if fits else {}
 
 
 @dataclass(frozen=True)
@@ -126,20 +123,15 @@ def read(root: str | Path) -> Findings:
         The finished cells by name, and what else is there with its reason.
     """
     root = Path(root)
-    cells, left_out = [], []
-    for entry in _entries(root / "results"):
-        found = _read_entry(entry)
-        if isinstance(found, CellRecord):
-            cells.append(found)
-        elif found is not None:
-            left_out.append(found)
-    left_out += _unfinished_pretrainings(root)
-    return Findings(root, tuple(cells), tuple(left_out))
+    found = [_read_entry(entry) for entry in _entries(root / "results")]
+    cells = tuple(each for each in found if isinstance(each, CellRecord))
+    left_out = [each for each in found if isinstance(each, LeftOut)]
+    return Findings(root, cells, (*left_out, *_unfinished_pretrainings(root)))
 
 
 def cell_of(root: str | Path, name: str) -> CellRecord | None:
     """One finished cell; None where there is none, or nothing that can be read."""
-    found = _read_entry(Path(root) / "results" / name) if (Path(root) / "results" / name).is_dir() else None
+    found = _read_entry(result.folder(root, name))
     return found if isinstance(found, CellRecord) else None
 
 
@@ -172,8 +164,12 @@ def _read_entry(entry: Path) -> CellRecord | LeftOut | None:
 
 
 def _judge(entry: Path, record: Any) -> CellRecord | LeftOut:
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA or not isinstance(record.get("cell"), dict):
-        return LeftOut("foreign", entry.name, f"result.json is no record of schema {SCHEMA}")
+    if (
+        not isinstance(record, dict)
+        or record.get("schema") != result.SCHEMA
+        or not isinstance(record.get("cell"), dict)
+    ):
+        return LeftOut("foreign", entry.name, f"result.json is no record of schema {result.SCHEMA}")
     status = record.get("status")
     if status in ("failed", "skipped"):
         return LeftOut(str(status), entry.name, str(record.get("error") or "no reason recorded"))
@@ -195,19 +191,13 @@ def _described(record: dict[str, Any]) -> str:
 
 def _missing(record: dict[str, Any]) -> str | None:
     """The first field that a finished record must have and does not."""
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "cell.data": str,
-        "cell.head": str,
-        "cell.layer.name": str,
-        "cell.seed": int,
-        "cell.label_fraction": (int, float),
-        "probe.test_accuracy.mean": (int, float),
-    }
-    for path, kind in kinds.items():
-        if not isinstance(reach(record, path), kind):
+    shares = dict.fromkeys(("cell.label_fraction", "probe.test_accuracy.mean"), (int, float))
+    others: dict[str, Any] = {"cell.data": str, "cell.head": str, "cell.layer.name": str, "cell.seed": int}
+    for path, kind in {**others, **shares}.items():
+        value = reach(record, path)
+        if not isinstance(value, kind) or (path in shares and not 0 <= value <= 1):
             return path
-    shares = ("cell.label_fraction", "probe.test_accuracy.mean")
-    return next((path for path in shares if not 0 <= reach(record, path) <= 1), None)
+    return None
 
 
 def _settings(path: Path, record: dict[str, Any]) -> dict[str, Any]:
@@ -222,10 +212,7 @@ def _settings(path: Path, record: dict[str, Any]) -> dict[str, Any]:
         return {**_defaults(), **dict(flat(loaded))}
     cell = record["cell"]
     return {
-        "data.name": cell.get("data"),
-        "encoder.name": cell.get("encoder"),
-        "head.name": cell.get("head"),
-        "probe.name": cell.get("probe"),
+        **{f"{part}.name": cell.get(part) for part in ("data", "encoder", "head", "probe")},
         "probe.layer": cell["layer"]["name"],
         "probe.label_fraction": cell.get("label_fraction"),
         "pretrain.epochs": reach(record, "pretraining.epochs"),

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from simclr.report.groups import Grid, Group, head_order, layer_order
+from simclr.report.groups import Grid, head_order, layer_order
 from simclr.report.palette import Theme
+from simclr.report.records import CellRecord
 from simclr.report.standing import Panel, Standing
+from simclr.report.stored import view_folder
 
 Setting = tuple[tuple[str, str], ...]
 
@@ -54,14 +56,9 @@ class Scene:
         return dict(found)
 
     @cached_property
-    def setting(self) -> Setting:
-        """The one in focus; empty where there is but one."""
-        return next(iter(self.by_setting))
-
-    @cached_property
     def focus(self) -> list[Standing]:
         """The best group and those that differ from it in head and layer only."""
-        return self.by_setting[self.setting]
+        return next(iter(self.by_setting.values()))
 
     @cached_property
     def heads(self) -> list[str]:
@@ -71,21 +68,21 @@ class Scene:
     def layers(self) -> list[str]:
         return sorted({each.group.layer for each in self.focus}, key=layer_order)
 
-    def of_head(self, head: str) -> list[Standing]:
-        """The standings in focus that have this head, in the order in which an image passes their layers."""
-        own = [each for each in self.focus if each.group.head == head]
-        return sorted(own, key=lambda each: layer_order(each.group.layer))
-
-    def pretrainings(self) -> list[tuple[str, Group, str]]:
-        """Head, a group, and key of each pretraining in focus, once."""
-        seen: dict[str, tuple[str, Group, str]] = {}
+    def pretrainings(self) -> list[CellRecord]:
+        """A cell of each pretraining in focus, by head."""
+        seen: dict[str, CellRecord] = {}
         for standing in self.focus:
             for cell in standing.group.cells:
                 if cell.key and Path(cell.key).name == cell.key:
-                    seen.setdefault(cell.key, (standing.group.head, standing.group, cell.key))
-        return sorted(seen.values(), key=lambda each: head_order(each[0]))
+                    seen.setdefault(cell.key, cell)
+        return sorted(seen.values(), key=lambda each: head_order(each.head))
+
+    def features(self) -> list[tuple[str, Path]]:
+        """Head, and folder of the stored features, of each of them that has some."""
+        found = [(cell.head, view_folder(self.root, cell)) for cell in self.pretrainings()]
+        return [(head, folder) for head, folder in found if folder is not None]
 
     def where(self) -> str:
         """A clause for captions: which setting is shown, where there are several."""
-        words = ", ".join(f"{key}={value}" for key, value in self.setting)
+        words = ", ".join(f"{key}={value}" for key, value in next(iter(self.by_setting)))
         return f" Shown: {words}, the setting of the best cell." if len(self.by_setting) > 1 else ""

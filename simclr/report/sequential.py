@@ -21,7 +21,7 @@ themselves. Simulated rates of false statements, also where seeds differ by more
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -32,8 +32,8 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from simclr.evaluation.uncertainty import Uncertainty
-from simclr.report.crossed import MeanSquares, difference_products, mean_squares
-from simclr.report.standing import PIXELS, SIGNIFICANT, UNTRAINED
+from simclr.report.crossed import Answers, MeanSquares, difference_products, mean_squares
+from simclr.report.standing import BASELINES, SIGNIFICANT
 
 FIRST_LOOK = 2
 """Seeds before anything can be said of settings."""
@@ -49,10 +49,6 @@ NODES = 200
 ENOUGH = 5
 """Seeds that need no help of other grids."""
 BEST, ORDER, BEATS_PIXELS = "best", "order", "beats_pixels"
-BASELINES = {UNTRAINED: 1, PIXELS: 2}
-"""Where they stand in a contender's answers."""
-
-Answers = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -158,7 +154,8 @@ class Inquiry:
         if self.seeds >= self.question.seeds:
             return []
         lost = {place for place, each in enumerate(self.contenders) if each.lost and each.seeds < self.next_seeds}
-        return _places(each for each in self.open() if not {each.first, each.second} & lost)
+        waiting = [{each.first, each.second} for each in self.open()]
+        return sorted({place for pair in waiting if not pair & lost for place in pair if isinstance(place, int)})
 
     @property
     def next_seeds(self) -> int:
@@ -182,11 +179,6 @@ class Inquiry:
             return found
         left = set(self.unbeaten())
         return [each for each in found if {each.first, each.second} <= left]
-
-
-def _places(comparisons: Iterable[Comparison]) -> list[int]:
-    """The contenders that are compared."""
-    return sorted({place for each in comparisons for place in (each.first, each.second) if isinstance(place, int)})
 
 
 def follow(question: Question, contenders: Sequence[Contender]) -> Inquiry:
@@ -267,7 +259,7 @@ def _look(inquiry: Inquiry, asked: Sequence[int], seeds: int) -> None:
         by_panel.setdefault(inquiry.contenders[place].panel, []).append(place)
     for places in by_panel.values():
         answers = np.stack([inquiry.contenders[place].answers[:, :seeds] for place in places])
-        joint = mean_squares(answers[:, 0], _networks(inquiry, places, seeds))
+        joint = mean_squares(answers[:, 0], [inquiry.contenders[place].networks[:seeds] for place in places])
         where = {place: row for row, place in enumerate(places)}
         if inquiry.question.answer == BEATS_PIXELS:
             _look_at_baselines(inquiry, answers, joint, where, level)
@@ -285,7 +277,7 @@ def _look(inquiry: Inquiry, asked: Sequence[int], seeds: int) -> None:
 def _look_at_baselines(
     inquiry: Inquiry, answers: Answers, joint: MeanSquares, where: Mapping[int, int], level: float
 ) -> None:
-    for baseline, table in BASELINES.items():
+    for table, baseline in enumerate(BASELINES, start=1):
         gains = answers[:, 0].astype(np.int8) - answers[:, table].astype(np.int8)
         over = mean_squares(gains, joint.network, joint.slope)
         halves = _weighed(over.of_means(), joint.slope**2, np.diag(over.rest), over).halves(level)
@@ -304,9 +296,3 @@ def _weighed(
     usual = USUAL_SPREAD**2 * scale / squares.rows + rest / (squares.rows * squares.images)
     freedom = own.freedom + USUAL
     return Uncertainty((own.freedom * own.row + USUAL * usual) / freedom, freedom, own.image)
-
-
-def _networks(inquiry: Inquiry, places: Sequence[int], seeds: int) -> list[int]:
-    """Equal numbers for contenders that look at the same networks."""
-    numbers: dict[tuple[Hashable, ...], int] = {}
-    return [numbers.setdefault(inquiry.contenders[place].networks[:seeds], len(numbers)) for place in places]

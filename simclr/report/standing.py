@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from simclr.report.groups import Group
 
 SIGNIFICANT = 0.05
 NETWORKS, LAYERS, UNTRAINED, PIXELS = "networks", "layers", "untrained", "pixels"
+BASELINES = (UNTRAINED, PIXELS)
+"""In the order in which tables of answers have them, after the trained network's."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,16 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Statement:
+class Statement(Interval):
     """How much one accuracy is above another on the same label subsets and images.
+
+    ``mean``, ``low`` and ``high`` are the difference and its interval, which is not adjusted for other comparisons.
 
     Attributes:
         kind: what is compared: ``networks`` (of different pretrainings), ``layers`` of the same ones, or a cell with
             what it would be without pretraining, ``untrained`` or ``pixels``.
         sides: two groups, or the one that is compared with its baseline.
         seeds: those of each side; where there is but one, it is said of that network alone.
-        mean, low, high: the difference and its 95 % interval, which is not adjusted for other comparisons.
         p, adjusted: its p value before and after Holm's correction.
         family: over how many comparisons that was.
     """
@@ -37,9 +40,6 @@ class Statement:
     kind: str
     sides: tuple[Group, ...]
     seeds: tuple[int, ...]
-    mean: float
-    low: float
-    high: float
     p: float
     adjusted: float = 1.0
     family: int = 1
@@ -48,10 +48,6 @@ class Statement:
     def claimed(self) -> bool:
         return self.adjusted < SIGNIFICANT
 
-    def turned(self) -> Statement:
-        """The same, said of the other side."""
-        return replace(self, sides=self.sides[::-1], mean=-self.mean, low=-self.high, high=-self.low)
-
 
 @dataclass(frozen=True)
 class Standing:
@@ -59,23 +55,23 @@ class Standing:
 
     Attributes:
         group: the cells.
-        accuracy, untrained, pixels: its own, and those of its baselines.
-        over_untrained, over_pixels: how much it is above them.
+        accuracy: its own.
+        baselines: those of its baselines, where they are known.
+        over: how much it is above them, where that is known.
         best: the probability of being the best of the panel; None where that cannot be said.
         ranks: between which it lies, 1 being the best; None likewise.
     """
 
     group: Group
     accuracy: Interval
-    untrained: Interval | None = None
-    pixels: Interval | None = None
-    over_untrained: Statement | None = None
-    over_pixels: Statement | None = None
+    baselines: dict[str, Interval]
+    over: dict[str, Statement] = field(default_factory=dict)
     best: float | None = None
     ranks: tuple[int, int] | None = None
 
-    def over_baselines(self) -> Iterator[Statement]:
-        yield from (each for each in (self.over_untrained, self.over_pixels) if each is not None)
+
+Pairs = dict[tuple[int, int], Statement]
+"""Comparisons of two groups, by their places."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +89,7 @@ class Panel:
     standings: tuple[Standing, ...]
     seeds: tuple[int, ...] = ()
     compared: int = 0
-    pairs: dict[tuple[int, int], Statement] = field(default_factory=dict)
+    pairs: Pairs = field(default_factory=dict)
     prospects: dict[int, float] = field(default_factory=dict)
 
     @property
@@ -104,18 +100,14 @@ class Panel:
         """All that is said: of two cells, then of each and its baselines."""
         yield from self.pairs.values()
         for standing in self.standings:
-            yield from standing.over_baselines()
+            yield from standing.over.values()
 
-    def difference(self, first: Standing, second: Standing) -> Statement | None:
-        """How much the first is above the second; None where they are not compared."""
-        place = {id(each): position for position, each in enumerate(self.standings)}
-        at = place[id(first)], place[id(second)]
-        if at in self.pairs:
-            return self.pairs[at]
-        other = self.pairs.get(at[::-1])
-        return None if other is None else other.turned()
+    def behind(self) -> Iterator[tuple[Standing, Statement]]:
+        """Those that the best one is compared with, the higher ones first, and how much it is above each."""
+        for place, each in enumerate(self.standings):
+            if (0, place) in self.pairs:
+                yield each, self.pairs[0, place]
 
     def tied(self) -> list[Standing]:
         """Those that are compared with the best one and not claimed to be below it."""
-        others = enumerate(self.standings[1 : self.compared], start=1)
-        return [each for place, each in others if (0, place) in self.pairs and not self.pairs[0, place].claimed]
+        return [each for each, difference in self.behind() if not difference.claimed]

@@ -28,25 +28,11 @@ from numpy.typing import NDArray
 from simclr.evaluation.accuracy import interval
 from simclr.evaluation.uncertainty import Uncertainty
 from simclr.report.best import chances
-from simclr.report.crossed import MeanSquares, mean_squares
+from simclr.report.crossed import Answers, MeanSquares, mean_squares
 from simclr.report.groups import Group
-from simclr.report.prospect import reach
-from simclr.report.standing import (
-    LAYERS,
-    NETWORKS,
-    PIXELS,
-    SIGNIFICANT,
-    UNTRAINED,
-    Interval,
-    Panel,
-    Standing,
-    Statement,
-)
+from simclr.report.standing import BASELINES, LAYERS, NETWORKS, SIGNIFICANT, Interval, Pairs, Panel, Standing, Statement
 
-BASELINES = (UNTRAINED, PIXELS)
 MORE_SEEDS = (2, 3)
-
-Answers = NDArray[np.bool_]
 
 
 def panels(groups: Sequence[Group]) -> list[Panel]:
@@ -88,29 +74,28 @@ def questions_of(group: Group) -> tuple[Any, ...]:
 
 
 def _panel(members: list[Group]) -> Panel:
-    answers = {id(group): answers_of(group) for group in members}
-    usual = Counter(group.seeds for group in members if answers[id(group)] is not None)
+    answered = [(group, answers_of(group)) for group in members]
+    usual = Counter(group.seeds for group, answers in answered if answers is not None)
     seeds = max(usual, key=lambda each: (usual[each], len(each))) if usual else ()
-    by_mean = sorted(members, key=lambda group: -_mean(group, answers[id(group)]))
-    compared = {
-        id(group): own
-        for group in by_mean
-        if (own := answers[id(group)]) is not None and set(seeds) <= set(group.seeds)
-    }
-    alone = [_alone(group, answers[id(group)]) for group in by_mean if id(group) not in compared]
-    together = [group for group in by_mean if id(group) in compared]
+    together, alone = [], []
+    for group, answers in sorted(answered, key=lambda each: -_mean(*each)):
+        if answers is not None and set(seeds) <= set(group.seeds):
+            together.append((group, answers))
+        else:
+            alone.append(_alone(group, answers))
     if not together:
-        return Panel(tuple(_adjusted(alone)))
-    shared = np.stack([_of_seeds(group, seeds, compared[id(group)]) for group in together])
-    joint = mean_squares(shared[:, 0], _networks(together))
-    pairs = _pairs(together, joint, seeds)
-    standings = _standings(together, seeds, shared, joint, pairs)
-    for place, group in enumerate(together):
+        return Panel(_adjusted(alone))
+    groups = [group for group, _ in together]
+    shared = np.stack([answers[:, [group.seeds.index(seed) for seed in seeds]] for group, answers in together])
+    joint = mean_squares(shared[:, 0], [group.networks for group in groups])
+    pairs = _pairs(groups, joint, seeds)
+    standings = _standings(groups, seeds, shared, joint, pairs)
+    for place, (group, answers) in enumerate(together):
         if group.seeds != seeds:  # its accuracy takes all that it has
-            standings[place] = replace(standings[place], accuracy=accuracy_interval(compared[id(group)][0]))
+            standings[place] = replace(standings[place], accuracy=accuracy_interval(answers[0]))
     one_of_several = len(seeds) == 1 and joint.networks > 1
-    prospects = {more: reach(joint, more, SIGNIFICANT) for more in MORE_SEEDS} if one_of_several else {}
-    return Panel(tuple(_adjusted([*standings, *alone])), seeds, len(together), pairs, prospects)
+    prospects = {more: joint.reach(more, SIGNIFICANT) for more in MORE_SEEDS} if one_of_several else {}
+    return Panel(_adjusted([*standings, *alone]), seeds, len(together), pairs, prospects)
 
 
 def answers_of(group: Group) -> Answers | None:
@@ -127,22 +112,10 @@ def answers_of(group: Group) -> Answers | None:
 
 
 def _mean(group: Group, answers: Answers | None) -> float:
-    if answers is not None:
-        return float(answers[0].mean())
-    return float(np.mean([cell.get("probe.test_accuracy.mean") for cell in group.cells]))
+    return _recorded(group, "probe.test_accuracy").mean if answers is None else float(answers[0].mean())
 
 
-def _of_seeds(group: Group, seeds: tuple[int, ...], answers: Answers) -> Answers:
-    return answers[:, [group.seeds.index(seed) for seed in seeds]]
-
-
-def _networks(groups: list[Group]) -> list[int]:
-    """Equal numbers for groups that look at the same networks."""
-    numbers: dict[tuple[Any, ...], int] = {}
-    return [numbers.setdefault(group.networks, len(numbers)) for group in groups]
-
-
-def _pairs(groups: list[Group], squares: MeanSquares, seeds: tuple[int, ...]) -> dict[tuple[int, int], Statement]:
+def _pairs(groups: list[Group], squares: MeanSquares, seeds: tuple[int, ...]) -> Pairs:
     """All comparisons between two groups that can be made."""
     same = squares.network[:, None] == squares.network[None, :]
     rows, columns = np.nonzero(np.triu(same | (len(seeds) > 1), 1))
@@ -159,36 +132,34 @@ def _pairs(groups: list[Group], squares: MeanSquares, seeds: tuple[int, ...]) ->
 
 
 def _standings(
-    groups: list[Group],
-    seeds: tuple[int, ...],
-    answers: Answers,
-    joint: MeanSquares,
-    pairs: dict[tuple[int, int], Statement],
+    groups: list[Group], seeds: tuple[int, ...], answers: Answers, joint: MeanSquares, pairs: Pairs
 ) -> list[Standing]:
     """Of groups that are compared, from their answers (R, 3, K, S, n)."""
-    trained = _intervals(joint)
-    baselines = [_intervals(mean_squares(answers[:, place], joint.network)) for place in (1, 2)]
-    over = [_over(kind, groups, seeds, answers, place, joint) for place, kind in enumerate(BASELINES, start=1)]
+    accuracies, over = {}, {}
+    for place, name in enumerate(BASELINES, start=1):
+        accuracies[name] = _intervals(mean_squares(answers[:, place], joint.network))
+        gains = answers[:, 0].astype(np.int8) - answers[:, place].astype(np.int8)
+        gained = mean_squares(gains, joint.network, joint.slope)
+        sides = [(group,) for group in groups]
+        over[name] = _statements([name] * len(groups), sides, seeds, gained.means, gained.of_means())
     # One seed of several networks says nothing of which of them is the best.
     ranked = len(groups) > 1 and (len(seeds) > 1 or joint.networks == 1)
-    best = chances(joint) if ranked else None
+    best = chances(joint).tolist() if ranked else [None] * len(groups)
     ranks = _ranks(len(groups), pairs)
     return [
         Standing(
             group,
-            trained[place],
-            baselines[0][place],
-            baselines[1][place],
-            over[0][place],
-            over[1][place],
-            None if best is None else float(best[place]),
+            accuracy,
+            {name: accuracies[name][place] for name in BASELINES},
+            {name: over[name][place] for name in BASELINES},
+            best[place],
             ranks[place] if ranked else None,
         )
-        for place, group in enumerate(groups)
+        for place, (group, accuracy) in enumerate(zip(groups, _intervals(joint), strict=True))
     ]
 
 
-def _ranks(count: int, pairs: dict[tuple[int, int], Statement]) -> list[tuple[int, int]]:
+def _ranks(count: int, pairs: Pairs) -> list[tuple[int, int]]:
     above, below = [0] * count, [0] * count
     for (row, column), statement in pairs.items():
         if statement.claimed:
@@ -200,16 +171,13 @@ def _ranks(count: int, pairs: dict[tuple[int, int], Statement]) -> list[tuple[in
 
 def _alone(group: Group, answers: Answers | None) -> Standing:
     """A group that is compared with its own baselines only."""
-    if answers is None:
-        accuracy = _recorded(group, "probe.test_accuracy")
-        return Standing(group, accuracy, _baseline(group, UNTRAINED), _baseline(group, PIXELS))
-    joint = mean_squares(answers[:1])
-    accuracy, untrained, pixels = (accuracy_interval(each) for each in answers)
-    over_untrained, over_pixels = (
-        _over(kind, [group], group.seeds, answers[None], place, joint)[0]
-        for place, kind in enumerate(BASELINES, start=1)
-    )
-    return Standing(group, accuracy, untrained, pixels, over_untrained, over_pixels)
+    if answers is not None:
+        return _standings([group], group.seeds, answers[None], mean_squares(answers[:1]), {})[0]
+    known = [
+        name for name in BASELINES if all(isinstance(cell.get(f"baselines.{name}.mean"), float) for cell in group.cells)
+    ]
+    baselines = {name: _recorded(group, f"baselines.{name}") for name in known}
+    return Standing(group, _recorded(group, "probe.test_accuracy"), baselines)
 
 
 def _recorded(group: Group, path: str) -> Interval:
@@ -222,26 +190,12 @@ def _recorded(group: Group, path: str) -> Interval:
     return Interval(mean, float("nan"), float("nan"))
 
 
-def _baseline(group: Group, name: str) -> Interval | None:
-    path = f"baselines.{name}"
-    return _recorded(group, path) if all(isinstance(cell.get(f"{path}.mean"), float) for cell in group.cells) else None
-
-
 def _intervals(squares: MeanSquares) -> list[Interval]:
     every = squares.of_means()
     return [
         Interval(mean, *interval(mean, every.at(place), squares.images))
         for place, mean in enumerate(squares.means.tolist())
     ]
-
-
-def _over(
-    kind: str, groups: list[Group], seeds: tuple[int, ...], answers: Answers, place: int, joint: MeanSquares
-) -> list[Statement]:
-    """How much each group is above its own baseline, the ``place``-th of its tables."""
-    gains = answers[:, 0].astype(np.int8) - answers[:, place].astype(np.int8)
-    squares = mean_squares(gains, joint.network, joint.slope)
-    return _statements([kind] * len(groups), [(each,) for each in groups], seeds, squares.means, squares.of_means())
 
 
 def _statements(
@@ -256,17 +210,16 @@ def _statements(
     low, high = np.maximum(gains - halves, -1), np.minimum(gains + halves, 1)
     numbers = np.stack([gains, low, high, p_values, holm(p_values)], axis=1).tolist()
     return [
-        Statement(kind, each, seeds, mean, least, most, p, adjusted, len(gains))
+        Statement(mean, least, most, kind, each, seeds, p, adjusted, len(gains))
         for kind, each, (mean, least, most, p, adjusted) in zip(kinds, sides, numbers, strict=True)
     ]
 
 
-def _adjusted(standings: list[Standing]) -> list[Standing]:
-    """The same, each comparison with a baseline adjusted for all others with that baseline."""
-    for name in ("over_untrained", "over_pixels"):
-        made = [(place, said) for place, each in enumerate(standings) if (said := getattr(each, name)) is not None]
-        adjusted = holm(np.array([said.p for _, said in made]))
-        for (place, said), value in zip(made, adjusted, strict=True):
-            whole = replace(said, adjusted=float(value), family=len(made))
-            standings[place] = replace(standings[place], **{name: whole})
-    return standings
+def _adjusted(standings: Sequence[Standing]) -> tuple[Standing, ...]:
+    """Each comparison with a baseline is adjusted, in place, for all others with that baseline."""
+    for name in BASELINES:
+        made = [each.over for each in standings if name in each.over]
+        p_values = holm(np.array([over[name].p for over in made])).tolist()
+        for over, adjusted in zip(made, p_values, strict=True):
+            over[name] = replace(over[name], adjusted=adjusted, family=len(made))
+    return tuple(standings)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.data.labels import drawn
 from simclr.report.records import CellRecord, reach
 
 Features = NDArray[np.float32]
@@ -21,15 +20,11 @@ Positions = NDArray[np.intp]
 
 MOST_IMAGES = 2000
 """Of a spectrum: more change nothing that can be seen."""
-MOST_POINTS = 300
-"""Of a map."""
 
 
 def view_folder(root: Path, cell: CellRecord) -> Path | None:
     """Where the features of a cell's pretraining lie, as the cell's probe looks at images if there are such."""
     folder = root / "pretrained" / cell.key / "features"
-    if not cell.key or Path(cell.key).name != cell.key:
-        return None
     try:
         views = sorted(entry for entry in folder.iterdir() if any(entry.glob("trained-*/manifest.json")))
     except OSError:
@@ -94,10 +89,5 @@ def flat_map(features: Features) -> NDArray[Any]:
     # On a few hundred points, threads cost more than they save.
     with threadpool_limits(1):
         placed = TSNE(perplexity=perplexity, init=start, random_state=0).fit_transform(points)
-    placed = placed - placed.min(axis=0)
+    placed -= placed.min(axis=0)
     return placed / np.maximum(placed.max(axis=0), 1e-12)
-
-
-def choose(labels: NDArray[Any], classes: int) -> NDArray[np.intp]:
-    """At most :data:`MOST_POINTS` images of at most so many classes, the same ones for every panel."""
-    return drawn(labels, MOST_POINTS, 0, classes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeGuard
@@ -17,7 +17,7 @@ from rich.text import Text
 from simclr.report import documents
 from simclr.report.groups import Grid, shown
 from simclr.report.records import CellRecord, Findings
-from simclr.report.standing import Panel, Standing, Statement
+from simclr.report.standing import PIXELS, UNTRAINED, Panel, Standing, Statement
 from simclr.report.words import MINUS, signed, with_interval
 
 ACCURACY = (
@@ -76,13 +76,13 @@ def build(grid: Grid, panels: Sequence[Panel]) -> Table:
         *(_axis(axis, grid) for axis in grid.axes),
         Column("accuracy", lambda each: Field(with_interval(each.accuracy), each.accuracy.mean)),
         *_further(TOP5, standings),
-        Column("over untrained", lambda each: _gain(each.over_untrained)),
-        Column("over pixels", lambda each: _gain(each.over_pixels)),
+        Column("over untrained", lambda each: _gain(each.over.get(UNTRAINED))),
+        Column("over pixels", lambda each: _gain(each.over.get(PIXELS))),
     ]
     if any(each.best is not None for each in standings):
-        columns.append(Column("P(best)", lambda each: _chance(each.best)))
+        columns.append(Column("P(best)", lambda each: _rounded(each.best, 2)))
         columns.append(Column("rank", lambda each: _ranks(each.ranks)))
-    columns.append(Column("seeds", lambda each: _count(len(each.group.seeds))))
+    columns.append(Column("seeds", lambda each: Field(str(len(each.group.seeds)), len(each.group.seeds))))
     columns += _further(SUPERVISED, standings)
     notes = [_reading(panels)]
     if any(documents.reported(each.group) for each in standings):
@@ -109,7 +109,7 @@ def markdown(table: Table) -> str:
         _pipes("--:" if column.numeric else "---" for column in table.columns),
         *(_pipes(field.text for field in row) for row in table.rows),
     ]
-    return "\n".join([*lines, "", *(_markdown(note) + "\n" for note in table.notes)])
+    return "\n".join([*lines, "", *(note.replace("*", "\\*") + "\n" for note in table.notes)])
 
 
 def latex(table: Table) -> str:
@@ -244,13 +244,8 @@ def _ci95(cell: CellRecord) -> list[str]:
     return [str(bound) for bound in bounds] if isinstance(bounds, list) and len(bounds) == 2 else ["", ""]
 
 
-def _pipes(entries: object) -> str:
-    assert hasattr(entries, "__iter__")
-    return "| " + " | ".join(str(entry).replace("|", "\\|").replace("\n", " ") for entry in entries) + " |"
-
-
-def _markdown(note: str) -> str:
-    return note.replace("*", "\\*")
+def _pipes(entries: Iterable[str]) -> str:
+    return "| " + " | ".join(entry.replace("|", "\\|").replace("\n", " ") for entry in entries) + " |"
 
 
 _LATEX = {
@@ -268,13 +263,10 @@ def _name(text: str) -> Field:
     return Field(text, text)
 
 
-def _count(count: int) -> Field:
-    return Field(str(count), count)
-
-
 def _layer(standing: Standing) -> str:
-    index = standing.group.index
-    return standing.group.layer if index is None else f"{standing.group.layer} ({index})"
+    """With its place in the model, counted from its end, if it has one: a stage inside the encoder has none."""
+    index = standing.group.first.get("cell.layer.index")
+    return f"{standing.group.layer} ({index})" if isinstance(index, int) else standing.group.layer
 
 
 def _axis(axis: str, grid: Grid) -> Column:
@@ -295,8 +287,8 @@ def _gain(difference: Statement | None) -> Field:
     return Field(signed(difference).partition(" ")[0] + ("" if difference.claimed else " n.s."), difference.mean)
 
 
-def _chance(chance: float | None) -> Field:
-    return Field(ABSENT, -1.0) if chance is None else Field(f"{chance:.2f}", chance)
+def _rounded(share: float | None, digits: int) -> Field:
+    return Field(ABSENT, -1.0) if share is None else Field(f"{share:.{digits}f}", share)
 
 
 def _ranks(ranks: tuple[int, int] | None) -> Field:
@@ -315,5 +307,4 @@ def _further(accuracies: dict[str, str], standings: Sequence[Standing]) -> list[
 def _mean(path: str, standing: Standing) -> Field:
     found = [cell.get(f"{path}.mean") for cell in standing.group.cells]
     known = [float(value) for value in found if _is_number(value)]
-    mean = sum(known) / len(known) if known else None
-    return Field(ABSENT, -1.0) if mean is None else Field(f"{mean:.3f}", mean)
+    return _rounded(sum(known) / len(known) if known else None, 3)

@@ -11,7 +11,8 @@ from typing import Any
 
 from simclr.foundation.files import make_folder, write_whole
 from simclr.records.summary import count_of
-from simclr.report.sequential import BASELINES, BEATS_PIXELS, BEST, Inquiry
+from simclr.report.sequential import BEATS_PIXELS, BEST, Inquiry
+from simclr.report.standing import PIXELS, UNTRAINED
 
 ASKED = "question.json"
 MOST_NAMED = 6
@@ -29,11 +30,12 @@ class Cost:
 def said(inquiry: Inquiry, cost: Cost) -> list[str]:
     """The state of an inquiry and what it knows, a sentence each."""
     question = inquiry.question
+    asked = f"answer={question.answer}{f' by={question.by}' if question.by else ''}"
     rounds = count_of(inquiry.seeds - 1, "round")
     spent = f"{cost.used} of {cost.full} pretrainings"
     if not inquiry.seeds:
         most = f"{count_of(cost.contenders, 'contender')} with up to {question.seeds} seeds each"
-        return [f"{asked_for(inquiry)}: not begun; {most}, {cost.full} pretrainings at most"]
+        return [f"{asked}: not begun; {most}, {cost.full} pretrainings at most"]
     if inquiry.asked:
         waiting = listed(inquiry, inquiry.asked)
         state = f"after {rounds} and {spent} still open between {waiting}"
@@ -43,13 +45,7 @@ def said(inquiry: Inquiry, cost: Cost) -> list[str]:
         why = "max_seeds is reached" if inquiry.seeds >= question.seeds else "cells failed"
         state = f"not settled after {rounds} and {spent}: {why}"
     answers = {BEST: _best, BEATS_PIXELS: _beats}.get(question.answer, _order)(inquiry)
-    return [f"{asked_for(inquiry)}: {state}", *answers]
-
-
-def asked_for(inquiry: Inquiry) -> str:
-    """The question as it was typed."""
-    by = f" by={inquiry.question.by}" if inquiry.question.by else ""
-    return f"answer={inquiry.question.answer}{by}"
+    return [f"{asked}: {state}", *answers]
 
 
 def label(inquiry: Inquiry, place: int) -> str:
@@ -100,14 +96,9 @@ def _order(inquiry: Inquiry) -> list[str]:
 
 def _beats(inquiry: Inquiry) -> list[str]:
     lines = []
-    for baseline in BASELINES:
-        name = "raw pixels" if baseline == "pixels" else "the untrained network"
-        of_it = [each for each in inquiry.comparisons if each.second == baseline]
-        for verb, found in (
-            ("above", [each.first for each in of_it if each.above > 0]),
-            ("below", [each.first for each in of_it if each.above < 0]),
-            ("not told from", [each.first for each in of_it if not each.above]),
-        ):
+    for baseline, name in ((UNTRAINED, "the untrained network"), (PIXELS, "raw pixels")):
+        for verb, sign in (("above", 1), ("below", -1), ("not told from", 0)):
+            found = [each.first for each in inquiry.comparisons if each.second == baseline and each.above == sign]
             if found:
                 lines.append(f"{verb} {name}: {listed(inquiry, found)}")
     return lines

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from simclr.records.summary import labels_in_words
 from simclr.report import documents
-from simclr.report.groups import HEAD_WORDS, Grid, Group, head_order, layer_order, shown
+from simclr.report.groups import HEAD_WORDS, ORDERS, Grid, Group, shown
 from simclr.report.records import Findings
-from simclr.report.standing import Interval, Panel, Standing, Statement
+from simclr.report.standing import PIXELS, UNTRAINED, Interval, Panel, Standing, Statement
 
 MOST_NAMED = 4
 MINUS = "\u2212"
@@ -36,21 +36,17 @@ def answers(grid: Grid, panels: list[Panel], findings: Findings) -> list[Answer]
     return found
 
 
-def number(value: float, width: float) -> str:
-    """A number with as many digits as its interval's half width leaves a meaning to.
-
-    >>> number(0.6123, 0.03), number(0.9587, 0.01)
-    ('0.61', '0.959')
-    """
-    return f"{value:.{_digits(width)}f}"
-
-
 def with_interval(value: Interval) -> str:
-    """``0.61 [0.58, 0.64]``."""
+    """With as many digits as its half width leaves a meaning to.
+
+    >>> with_interval(Interval(0.6123, 0.5812, 0.6434)), with_interval(Interval(0.9587, 0.9487, 0.9687))
+    ('0.61 [0.58, 0.64]', '0.959 [0.949, 0.969]')
+    """
     width = (value.high - value.low) / 2
     if math.isnan(width):
         return f"{value.mean:.3f}"
-    return f"{number(value.mean, width)} [{number(value.low, width)}, {number(value.high, width)}]"
+    mean, low, high = (f"{each:.{_digits(width)}f}" for each in (value.mean, value.low, value.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def signed(difference: Statement) -> str:
@@ -89,9 +85,8 @@ def _headline(grid: Grid, panel: Panel, best: Standing) -> str:
     parts = [f"{_where(grid, panel, best.group)}: {with_interval(best.accuracy)}{highest}"]
     fine_tuned = best.group.probe == "finetune"  # and so was the untrained network
     untrained = "the same training from its first weights" if fine_tuned else "the untrained network"
-    for difference, baseline in ((best.over_untrained, untrained), (best.over_pixels, "raw pixels")):
-        if difference is not None:
-            parts.append(_over_baseline(difference, baseline))
+    named = {UNTRAINED: untrained, PIXELS: "raw pixels"}
+    parts += [_over_baseline(difference, named[baseline]) for baseline, difference in best.over.items()]
     return "; ".join(parts) + "."
 
 
@@ -129,13 +124,12 @@ def _family(panel: Panel) -> str:
 
 def _along_axes(grid: Grid, panel: Panel, best: Standing) -> Iterator[str]:
     """One sentence per axis: the best group against those that differ from it in nothing else."""
-    for axis in ("head.name", "probe.layer", *grid.axes):
-        here = _position(grid, best.group)
+    here = _position(grid, best.group)
+    for axis in here:
         rivals = [
             (each, difference)
-            for each in panel.standings[1 : panel.compared]
+            for each, difference in panel.behind()
             if {**_position(grid, each.group), axis: ""} == {**here, axis: ""}
-            and (difference := panel.difference(best, each)) is not None
         ]
         if not rivals:
             continue
@@ -232,7 +226,7 @@ def _counted(findings: Findings) -> str:
 
 
 def _position(grid: Grid, group: Group) -> dict[str, str]:
-    return {"head.name": group.head, "probe.layer": group.layer, **dict(grid.setting(group))}
+    return {axis: shown(group.settings.get(axis)) for axis in (*ORDERS, *grid.axes)}
 
 
 def _where(grid: Grid, panel: Panel, group: Group) -> str:
@@ -266,9 +260,7 @@ def _axis_words(axis: str, group: Group) -> str:
 
 
 def _axis_order(axis: str, group: Group) -> tuple[float, str]:
-    if axis == "head.name":
-        return head_order(group.head)
-    if axis == "probe.layer":
-        return layer_order(group.layer)
     value = group.settings.get(axis)
+    if axis in ORDERS:
+        return ORDERS[axis](str(value))
     return (float(value) if isinstance(value, (int, float)) else 0.0, shown(value))

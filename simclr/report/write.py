@@ -1,12 +1,12 @@
-"""From a root to its report, step by step."""
+"""From a root to its report, step by step; and the answer as a terminal shows it."""
 
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from simclr.foundation.files import write_whole
@@ -14,11 +14,9 @@ from simclr.report.answer import as_dictionary
 from simclr.report.groups import group
 from simclr.report.records import Findings, read
 from simclr.report.statistics import panels
-from simclr.report.table import Table, build, cells_csv, latex, markdown
+from simclr.report.table import Table, build, cells_csv, latex, markdown, terminal
 from simclr.report.verdict import read as read_verdicts
 from simclr.report.words import Answer, answers
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,7 @@ class Report:
     asked: tuple[list[str], ...] = ()
 
 
+@threadpool_limits.wrap(limits=1)  # matrices are small here: where a grid still runs, threads cost more than they save
 def write(root: str | Path) -> Report:
     """Write ``<root>/report/``: the page, ``answer.json``, ``table.md``, ``table.tex``, ``cells.csv`` and the pictures.
 
@@ -52,12 +51,6 @@ def write(root: str | Path) -> Report:
     findings = read(root)
     if not findings.cells:
         return Report(None, (), None, findings)
-    # Matrices are small here: on a machine where a grid still runs, threads cost more than they save.
-    with threadpool_limits(1):
-        return _write(findings)
-
-
-def _write(findings: Findings) -> Report:
     grid = group(findings.cells)
     compared = panels(grid.groups)
     words = answers(grid, compared, findings)
@@ -90,6 +83,22 @@ def _write(findings: Findings) -> Report:
     for stale in set(folder.glob("*.png")) - {folder / name for name in pictures}:
         stale.unlink(missing_ok=True)
     return Report(folder / "index.html", tuple(words), table, findings, tuple(asked))
+
+
+def show(report: Report, console: Console) -> None:
+    """The answer and the table on a terminal, at the end of a grid and of ``python -m simclr.report``."""
+    for first, *more in report.asked:
+        console.print(first, markup=False, style="bold")
+        for line in more:
+            console.print(f"  {line}", markup=False)
+    for answer in report.answers:
+        console.print(f"{answer.title}: {answer.headline}", markup=False, style="bold")
+        for sentence in answer.sentences:
+            console.print(f"  {sentence}", markup=False)
+    if report.table is not None:
+        console.print("", terminal(report.table, console.width), "", sep="\n")
+        for note in report.table.notes:
+            console.print(note, markup=False, style="dim")
 
 
 def _answer_lines(words: list[Answer], asked: list[list[str]]) -> str:

@@ -219,7 +219,7 @@ def _users(root: str | Path) -> dict[str, list[str]]:
         if at_it is not None and at_it.alive:
             for used in ("pretraining", "data", "transfer"):
                 users[str(at_it.facts.get(used))].append(f"{path.parent.name}{BEING_MEASURED}")
-    for name, key in queued(root):
+    for name, key, _ in queued(root):
         users[key].append(f"{name} (of a grid that is not over)")
     return users
 

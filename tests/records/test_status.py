@@ -107,4 +107,4 @@ def test_cells_are_queued_as_long_as_their_grid_has_jobs_and_they_have_no_result
     put(grid / "grid.json", {"cells": [{"name": name, "key": f"key of {name}"} for name in ("next", "good")]})
     assert list(queued(root)) == []
     put(grid / "2026-01-01_00-00-00_1" / "job-0.json", {})
-    assert list(queued(root)) == [("next", "key of next")]
+    assert list(queued(root)) == [("next", "key of next", ())]

@@ -14,7 +14,9 @@ def test_seeds_are_one_group_and_other_settings_are_axes(tmp_path):
     found = group(read(build(tmp_path, cells)).cells)
     assert [each.seeds for each in found.groups] == [(0, 1, 2)] * 4
     assert found.axes == ("pretrain.temperature",)
-    assert found.label(found.groups[0]).startswith("two_relu / encoder, pretrain.temperature=0.")
+    assert {found.setting(each) for each in found.groups} == {
+        (("pretrain.temperature", value),) for value in ("0.2", "0.5")
+    }
 
 
 def test_what_follows_from_a_named_choice_is_no_axis(tmp_path):

@@ -12,6 +12,7 @@ from simclr.report.best import chances
 from simclr.report.crossed import mean_squares
 from simclr.report.groups import group
 from simclr.report.records import read
+from simclr.report.standing import PIXELS, UNTRAINED
 from simclr.report.statistics import accuracy_interval, panels
 from tests.report.constructed import Noise, build, grid
 from tests.report.simulated import BASELINE, HEADS, LAYERS, NOISY, SIX, TWO, Size, draw, rates
@@ -75,12 +76,11 @@ def test_perfect_answers_still_leave_doubt():
 def test_pairing_tells_more_than_two_intervals(tmp_path):
     panel = panel_of(tmp_path, {("two_relu", "encoder"): 1.0, ("none", "encoder"): 0.5}, noise=Noise(image=2.5))
     first, second = panel.standings
-    difference = panel.difference(first, second)
+    difference = panel.pairs[0, 1]
     assert first.accuracy.low < second.accuracy.high
-    assert difference is not None
     assert difference.claimed
     assert difference.low > 0
-    assert panel.difference(second, first).mean == pytest.approx(-difference.mean)
+    assert list(panel.behind()) == [(second, difference)]
 
 
 def test_the_best_is_certain_where_it_is_far_ahead_and_shared_where_it_is_not(tmp_path):
@@ -94,11 +94,10 @@ def test_the_best_is_certain_where_it_is_far_ahead_and_shared_where_it_is_not(tm
 
 def test_a_rank_says_what_the_comparisons_leave_open(tmp_path):
     panel = panel_of(tmp_path, {("two_relu", "encoder"): 1.2, ("one_relu", "encoder"): 1.2, ("none", "encoder"): 1.0})
-    for standing in panel.standings:
-        said = [panel.difference(standing, other) for other in panel.standings if other is not standing]
-        above = sum(each.claimed and each.mean < 0 for each in said)
-        below = sum(each.claimed and each.mean > 0 for each in said)
-        assert standing.ranks == (1 + above, 3 - below)
+    for place, standing in enumerate(panel.standings):
+        said = [(each.mean, pair) for pair, each in panel.pairs.items() if each.claimed and place in pair]
+        above = sum((mean > 0) == (place == second) for mean, (_, second) in said)
+        assert standing.ranks == (1 + above, 3 - (len(said) - above))
 
 
 def test_of_equal_networks_none_is_probably_the_best():
@@ -120,7 +119,7 @@ def test_one_seed_says_nothing_of_different_networks(tmp_path):
     assert {each.kind for each in panel.pairs.values()} == {"layers"}
     assert all(each.best is None and each.ranks is None for each in panel.standings)
     assert [each.claimed for each in panel.pairs.values()] == [True]
-    assert panel.standings[0].over_pixels.claimed
+    assert panel.standings[0].over[PIXELS].claimed
     assert 1 > panel.prospects[2] > panel.prospects[3] > 0
 
 
@@ -135,7 +134,7 @@ def test_a_family_is_all_comparisons_of_its_kind(tmp_path):
     truth = {(head, layer): 1.0 for head in ("two_relu", "one_relu") for layer in ("encoder", "projection")}
     panel = panel_of(tmp_path, truth)
     assert {each.family for each in panel.pairs.values()} == {6}
-    assert {each.over_untrained.family for each in panel.standings} == {4}
+    assert {each.over[UNTRAINED].family for each in panel.standings} == {4}
     assert all(each.adjusted >= each.p for each in panel.statements())
 
 
@@ -146,8 +145,8 @@ def test_a_group_that_lacks_a_seed_has_an_interval_and_no_rank(tmp_path):
     assert [each.group.head for each in panel.standings[: panel.compared]] == ["two_relu", "one_relu"]
     (left,) = panel.standings[2:]
     assert left.ranks is None
-    assert left.over_untrained is not None
-    assert panel.difference(panel.standings[0], left) is None
+    assert UNTRAINED in left.over
+    assert list(panel.pairs) == [(0, 1)]
 
 
 def test_other_labels_or_other_images_are_not_compared(tmp_path):
