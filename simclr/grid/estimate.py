@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable, Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,7 @@ import yaml
 
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.machine import resolve_precision
-from simclr.grid.jobs import jobs
-from simclr.grid.plan import STARTS, Plan, Planned
+from simclr.grid.plan import STARTS, Plan, Planned, jobs
 
 Sizes = tuple[tuple[int, float], ...]
 
@@ -48,8 +48,6 @@ class Measured:
 class Estimate:
     """What is left of a plan will take; a figure is None where nothing like it was ever measured."""
 
-    pretrainings: int
-    cells: int
     seconds: float | None
     machine_hours: float | None
     disk_bytes: int | None
@@ -59,13 +57,7 @@ class Estimate:
     """Encoders and sizes without one; the figures are then those of the rest, and lower bounds."""
 
 
-def estimate(
-    plan: Plan,
-    records: Iterable[Measured],
-    workers: int = 1,
-    threads: int | None = None,
-    images: Mapping[str, int] | None = None,
-) -> Estimate:
+def estimate(plan: Plan, records: Iterable[Measured], workers: int = 1, threads: int | None = None) -> Estimate:
     """What a plan will take on some workers.
 
     Args:
@@ -74,10 +66,9 @@ def estimate(
         workers: how many cells run at a time.
         threads: of each worker; by default as many as the record had. Half the threads take twice the time: two
             processes of one thread each have the throughput of one of two threads.
-        images: images to pretrain on of each data digest, for data of which there is no record.
     """
     records = list(records)
-    counts = {**{each.digest: each.images for each in records}, **(images or {})}
+    counts = {each.digest: each.images for each in records}
     found: dict[tuple[Any, ...], Measured | None] = {}
     used: dict[str, None] = {}
     unknown: dict[str, None] = {}
@@ -110,8 +101,6 @@ def estimate(
     elapsed = makespan(plan, workers, seconds)
     known = bool(used) or not plan.left
     return Estimate(
-        plan.pretrainings,
-        len(plan.left),
         elapsed if known else None,
         machine_seconds / 3600 if known else None,
         disk if known else None,
@@ -180,13 +169,10 @@ def _nearest(
     records: list[Measured], encoder: str, sizes: Sizes, digest: str, precision: str, probe: str
 ) -> Measured | None:
     """The newest record of the same encoder and sizes, of the same data, precision and probe where there is one."""
-    alike = [each for each in records if (each.encoder, each.sizes) == (encoder, sizes)]
     asked = (digest, precision, probe)
     return max(
-        alike,
-        key=lambda each: [
-            given == had for given, had in zip(asked, (each.digest, each.precision, each.probe), strict=True)
-        ],
+        (each for each in records if (each.encoder, each.sizes) == (encoder, sizes)),
+        key=lambda each: tuple(map(operator.eq, asked, (each.digest, each.precision, each.probe))),
         default=None,
     )
 

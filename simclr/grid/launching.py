@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,10 +14,10 @@ from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
 from simclr.grid.job import STOPPED_EARLY, TrialOf
 from simclr.grid.launcher import Launcher
+from simclr.grid.plan import record_of
 from simclr.grid.prepare import Grid, expected, prepare
 from simclr.grid.run import run
 from simclr.grid.table import print_plan
-from simclr.records import result
 
 log = logging.getLogger(__name__)
 
@@ -165,9 +164,8 @@ def _name(grid: Grid, overrides: Sequence[str]) -> str:
 
 def _tell(search: Any, root: str, number: int, name: str) -> bool:
     """Pass a trial's record on to the search; whether it failed. One without a record was lost, and is tried again."""
-    try:
-        record = json.loads((result.folder(root, name) / "result.json").read_bytes())
-    except (OSError, ValueError):
+    record = record_of(root, name)
+    if not record:
         search.lost(number)
         return False
     if record["status"] == "finished":

@@ -26,13 +26,10 @@ from simclr.foundation.errors import RunFailed, one_line
 from simclr.foundation.files import make_folder, write_whole
 from simclr.foundation.interruption import Pending, deferred
 from simclr.foundation.work import at_work, words
-from simclr.grid.job import STOP, OutOfSight, TrialOf, run_job
-from simclr.grid.plan import STARTS, Planned
+from simclr.grid.job import STOP, OutOfSight, TrialOf
+from simclr.grid.plan import STARTS, Planned, record_of
 from simclr.grid.prepare import Grid
-from simclr.records import result
 from simclr.sweep.space import text_of
-
-__all__ = ["run", "run_job"]
 
 log = logging.getLogger(__name__)
 
@@ -142,11 +139,8 @@ def _job(files: Path, number: int) -> Path:
 
 def _is_recorded(grid: Grid, pruned: Planned) -> bool:
     """Whether an impossible cell is on record with the same reason."""
-    try:
-        record = json.loads((result.folder(grid.root, pruned.name) / "result.json").read_bytes())
-        return (record["schema"], record["status"], record["error"]) == (result.SCHEMA, "skipped", pruned.reason)
-    except (OSError, ValueError, TypeError, KeyError):
-        return False
+    record = record_of(grid.root, pruned.name)
+    return (record.get("status"), record.get("error")) == ("skipped", pruned.reason)
 
 
 def _pass_on(pending: Pending, stop: Path, over: threading.Event) -> None:
