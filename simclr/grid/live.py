@@ -7,8 +7,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -29,14 +29,15 @@ ROWS = 30
 """Cells in the live table, those that run first: a taller one would leave the screen."""
 
 STYLES = {
-    Doing.PLANNED: "dim",
     Doing.RUNNING: "bold",
     Doing.WAITING: "yellow",
+    Doing.FAILED: "bold red",
     Doing.ORPHANED: "yellow",
+    Doing.PLANNED: "dim",
     Doing.FINISHED: "green",
     Doing.SKIPPED: "dim",
-    Doing.FAILED: "bold red",
 }
+"""By what a cell is doing, what is most urgent first."""
 
 
 class Watch:
@@ -55,9 +56,7 @@ class Watch:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
 
@@ -72,8 +71,7 @@ class Watch:
         """
         self._over.set()
         self._thread.join()
-        # What ended since the last look; a table goes with the grid, its lines stay.
-        self._look((lambda _: None) if self._console.is_terminal else self._say)
+        self._look()  # what ended since the last time
         console = Console(highlight=False, soft_wrap=True)
         plan = self._grid.plan
         counts = Counter(each.doing for each in self._known.values())
@@ -93,30 +91,25 @@ class Watch:
         return len(failed), len(left)
 
     def _follow(self) -> None:
-        if not self._console.is_terminal:
-            while not self._over.wait(self._pause()):
-                self._look(self._say)
-            return
-        with Live(self._table(), console=self._console, refresh_per_second=2, transient=True) as live:
-            while not self._over.wait(self._pause()):
-                self._look(lambda _: None)
-                live.update(self._table())
+        pause = 0.5 + len(self._known) / 500  # longer where there are more files to look at
+        table = Live(_urgent([*self._known.values()]), console=self._console, refresh_per_second=2, transient=True)
+        with table if self._console.is_terminal else nullcontext() as live:
+            while not self._over.wait(pause):
+                self._look()
+                if live is not None:
+                    live.update(_urgent([*self._known.values()]))
 
-    def _pause(self) -> float:
-        """Seconds between looks: longer where there are more files to look at."""
-        return 0.5 + len(self._known) / 500
-
-    def _look(self, say: Callable[[Status], None]) -> None:
+    def _look(self) -> None:
         for name, before in self._known.items():
             if before.doing in OVER and self._is_new(name):
                 continue
             after = status(self._grid.root, name)
             if after.doing in OVER and not self._is_new(name):
                 after = Status(name, Doing.PLANNED)  # a record of an earlier run, which this one replaces
-            changed = (after.doing, after.detail) != (before.doing, before.detail)
             self._known[name] = after
-            if changed:
-                say(after)
+            # A table shows it and goes with the grid; lines stay.
+            if not self._console.is_terminal and (after.doing, after.detail) != (before.doing, before.detail):
+                self._say(after)
 
     def _is_new(self, name: str) -> bool:
         return self._record(name) not in (None, self._records[name])
@@ -141,14 +134,15 @@ class Watch:
             text = _said(now)
         self._console.print(f"{time.strftime('%H:%M:%S')} {now.name}: {text}", markup=False, soft_wrap=True)
 
-    def _table(self) -> Table:
-        table = status_table(sorted(self._known.values(), key=_urgency)[:ROWS])
-        counts = Counter(each.doing.value for each in self._known.values())
-        table.caption = ", ".join(f"{count} {name}" for name, count in counts.items())
-        return table
+
+def _urgent(cells: list[Status]) -> Table:
+    """The most urgent cells, with how many there are of each kind below."""
+    table = _table(sorted(cells, key=lambda each: list(STYLES).index(each.doing))[:ROWS])
+    table.caption = _counted(cells)
+    return table
 
 
-def status_table(cells: list[Status]) -> Table:
+def _table(cells: list[Status]) -> Table:
     """Cells with their state, epoch, accuracy so far, time left and worker."""
     table = Table(box=None, pad_edge=False)
     for name in ("cell", "state", "epoch", "loss", "accuracy", "left", "worker"):
@@ -172,30 +166,22 @@ def _said(each: Status) -> str:
     return each.detail if each.detail.startswith(each.doing.value) else f"{each.doing.value} {each.detail}".strip()
 
 
-_ORDER = (Doing.RUNNING, Doing.WAITING, Doing.FAILED, Doing.ORPHANED, Doing.PLANNED, Doing.FINISHED, Doing.SKIPPED)
-
-
-def _urgency(each: Status) -> int:
-    return _ORDER.index(each.doing)
-
-
 def print_status(root: str | Path, cells: list[Status]) -> None:
     """Print the state of every cell, and how many are in each."""
     console = Console(highlight=False, soft_wrap=True)
     if not cells:
         console.print(f"no cell below {root}; python run.py -m ... starts a grid", markup=False)
         return
-    (console if console.is_terminal else Console(width=200, highlight=False)).print(status_table(cells))
+    (console if console.is_terminal else Console(width=200, highlight=False)).print(_table(cells))
     console.print(_counted(cells), markup=False)
 
 
-def watch_status(look: Callable[[], list[Status]], left: Callable[[int], float | None], pause: float = 2.0) -> None:
+def watch_status(look: Callable[[], list[Status]], left: Callable[[int], float | None]) -> None:
     """Show the state of every cell, again and again, until nothing runs any more.
 
     Args:
         look: gives the cells.
         left: gives the seconds that what is not over will take on so many workers, as far as that is known.
-        pause: seconds between two looks.
     """
     console = Console(highlight=False)
     with Live(console=console, auto_refresh=False, transient=console.is_terminal) as live:
@@ -205,10 +191,11 @@ def watch_status(look: Callable[[], list[Status]], left: Callable[[int], float |
             if not workers:
                 return
             seconds = left(len(workers))
-            table = status_table(sorted(cells, key=_urgency)[:ROWS])
-            table.caption = _counted(cells) + ("" if seconds is None else f"; about {duration(seconds)} left")
+            table = _urgent(cells)
+            if seconds is not None:
+                table.caption = f"{table.caption}; about {duration(seconds)} left"
             live.update(table, refresh=True)
-            time.sleep(pause)
+            time.sleep(2)
 
 
 def _counted(cells: list[Status]) -> str:

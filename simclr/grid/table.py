@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from simclr.grid.estimate import Estimate
-from simclr.grid.plan import Plan, Planned, State
+from simclr.grid.plan import Plan, State
 from simclr.records.summary import count_of
 
 STYLES = {
@@ -22,34 +22,38 @@ STYLES = {
 }
 
 
-def print_plan(plan: Plan, estimate: Estimate | None = None, console: Console | None = None, rows: int = 1000) -> None:
+ROWS = 1000
+"""Cells that are listed, of a larger grid the first ones."""
+
+
+def print_plan(plan: Plan, estimate: Estimate, console: Console | None = None) -> None:
     """Print each cell with its state and reason, then the counts and the estimate.
 
     Args:
         plan: the grid's.
-        estimate: where there is one.
+        estimate: what it will take.
         console: standard output by default, as wide as it needs where that is no terminal. What does not fit is
             folded, never cut.
-        rows: so many cells are listed, of a larger grid the first ones.
     """
     console = console or Console(width=None if sys.stdout.isatty() else 500)
     table = Table(box=None, pad_edge=False)
     for heading in ("#", "state", "cell", "pretraining", "why"):
         table.add_column(heading, overflow="fold")
-    for number, each in enumerate(plan.cells[:rows], start=1):
-        reason = escape(each.reason + _merged(each))
+    for number, each in enumerate(plan.cells[:ROWS], start=1):
+        merged = f" (named {len(each.points)} times in the grid)" if len(each.points) > 1 else ""
+        reason = escape(each.reason + merged)
         table.add_row(str(number), f"[{STYLES[each.state]}]{each.state.value}[/]", escape(each.name), each.key, reason)
     console.print(table)
-    if len(plan.cells) > rows:
-        console.print(f".. and {len(plan.cells) - rows} more", highlight=False)
-    console.print(summary(plan, estimate), highlight=False, soft_wrap=True, markup=False)
+    if len(plan.cells) > ROWS:
+        console.print(f".. and {len(plan.cells) - ROWS} more", highlight=False)
+    console.print(_summary(plan, estimate), highlight=False, soft_wrap=True, markup=False)
 
 
-def summary(plan: Plan, estimate: Estimate | None = None) -> str:
+def _summary(plan: Plan, estimate: Estimate) -> str:
     """The counts, and what the grid will take and how that is known, in a few lines."""
     counted = ", ".join(f"{count} {state.value}" for state, count in plan.counts.items()) or "no cell"
     lines = [f"{count_of(len(plan.cells), 'cell')}: {counted}", f"{count_of(plan.pretrainings, 'pretraining')} to make"]
-    if estimate is None or not plan.left:
+    if not plan.left:
         return "\n".join(lines)
     if estimate.seconds is not None and estimate.machine_hours is not None and estimate.disk_bytes is not None:
         least = "at least " if estimate.unknown else ""
@@ -75,8 +79,3 @@ def duration(seconds: float) -> str:
         if whole >= large:
             return f"{whole // large} {unit} {whole % large // small} {part}"
     return f"{whole} s"
-
-
-def _merged(planned: Planned) -> str:
-    more = len(planned.points) - 1
-    return f" (named {more + 1} times in the grid)" if more else ""
