@@ -7,6 +7,7 @@ import json
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,19 @@ def estimate(plan: Plan, records: Iterable[Measured], workers: int = 1, threads:
     """
     records = list(records)
     counts = {each.digest: each.images for each in records}
-    found: dict[tuple[Any, ...], Measured | None] = {}
     used: dict[str, None] = {}
     unknown: dict[str, None] = {}
     machine_seconds = 0.0
     disk = 0
+
+    @cache  # a hundred thousand cells are of a few kinds
+    def nearest(encoder: str, sizes: Sizes, *asked: str) -> Measured | None:
+        """The newest record of the encoder and sizes, of the same data, precision and probe where there is one."""
+        return max(
+            (each for each in records if (each.encoder, each.sizes) == (encoder, sizes)),
+            key=lambda each: tuple(map(operator.eq, asked, (each.digest, each.precision, each.probe))),
+            default=None,
+        )
 
     def seconds(planned: Planned) -> float:
         nonlocal machine_seconds, disk
@@ -81,11 +90,8 @@ def estimate(plan: Plan, records: Iterable[Measured], workers: int = 1, threads:
         config, digest = planned.cell.config, planned.cell.digest
         sizes = _sizes(config.pretrain.sizes)
         precision = resolve_precision(config.pretrain.precision)
-        alike = (config.encoder.name, sizes, digest, precision, config.probe.name)
-        if alike not in found:
-            found[alike] = _nearest(records, *alike) if digest in counts else None
-        record = found[alike]
-        if record is None:
+        record = nearest(config.encoder.name, sizes, digest, precision, config.probe.name)
+        if record is None or digest not in counts:
             unknown[f"{config.encoder.name} at {', '.join(str(side) for side, _ in sizes)} px"] = None
             return 0.0
         used[record.name] = None
@@ -163,18 +169,6 @@ def _measured(path: Path) -> Measured | None:
         )
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, InvalidInput):
         return None
-
-
-def _nearest(
-    records: list[Measured], encoder: str, sizes: Sizes, digest: str, precision: str, probe: str
-) -> Measured | None:
-    """The newest record of the same encoder and sizes, of the same data, precision and probe where there is one."""
-    asked = (digest, precision, probe)
-    return max(
-        (each for each in records if (each.encoder, each.sizes) == (encoder, sizes)),
-        key=lambda each: tuple(map(operator.eq, asked, (each.digest, each.precision, each.probe))),
-        default=None,
-    )
 
 
 def _sizes(sizes: Iterable[Any]) -> Sizes:

@@ -15,7 +15,7 @@ from simclr.foundation.errors import InvalidInput, RunFailed, one_line
 from simclr.grid.job import STOPPED_EARLY, TrialOf
 from simclr.grid.launcher import Launcher
 from simclr.grid.plan import record_of
-from simclr.grid.prepare import Grid, expected, prepare
+from simclr.grid.prepare import expected, prepare
 from simclr.grid.run import run
 from simclr.grid.table import print_plan
 
@@ -58,7 +58,7 @@ def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run
         return
     failed = None
     try:
-        run(grid, launcher.launch, launcher.composer, threads=threads, fail_fast=settings.fail_fast)
+        run(grid, launcher, threads)
     except RunFailed as error:
         failed = error
     _report(settings.root, renew=bool(grid.jobs))
@@ -129,15 +129,14 @@ def _round(sweep: TrialOf, search: Any, asked: Sequence[Any], launcher: Launcher
             log.warning("trial %d cannot be run: %s", trial.number, error)
             search.failed(trial.number)
             failed += 1
-    settings = launcher.settings
-    grid = prepare([trial.overrides for trial in trials], launcher.composer, settings.root)
-    names = {trial.number: _name(grid, trial.overrides) for trial in trials}
-    told = {name: replace(sweep, number=number) for number, name in names.items()}
+    root = launcher.settings.root
+    grid = prepare([trial.overrides for trial in trials], launcher.composer, root)
+    names = {point.overrides: each.name for each in grid.plan.cells for point in each.points}
     try:
-        run(grid, launcher.launch, launcher.composer, threads=threads, fail_fast=settings.fail_fast, trials=told)
+        run(grid, launcher, threads, {names[each.overrides]: replace(sweep, number=each.number) for each in trials})
     except RunFailed as error:  # what came of each trial is in its record, and none is a reason to end the search
         log.warning("%s", error)
-    return failed + sum(_tell(search, settings.root, number, name) for number, name in names.items())
+    return failed + sum(_tell(search, root, each.number, names[each.overrides]) for each in trials)
 
 
 def _report(root: str, *, renew: bool = True) -> None:
@@ -156,10 +155,6 @@ def _report(root: str, *, renew: bool = True) -> None:
             return
         show(written, Console(highlight=False))
     print(f"report {page}", flush=True)
-
-
-def _name(grid: Grid, overrides: Sequence[str]) -> str:
-    return next(each.name for each in grid.plan.cells for point in each.points if point.overrides == tuple(overrides))
 
 
 def _tell(search: Any, root: str, number: int, name: str) -> bool:

@@ -75,7 +75,7 @@ def run_rounds(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run: 
             print_plan(grid.plan, expected(grid, workers, threads))
             return None
         try:
-            run(grid, launcher.launch, launcher.composer, threads=threads, fail_fast=settings.fail_fast)
+            run(grid, launcher, threads)
         except RunFailed as error:
             failed = error
         rounds.take_leave(wanted, failed)

@@ -216,14 +216,14 @@ def save_arrays(path: Path, arrays: Arrays) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def load_arrays(path: Path, names: list[str] | None = None) -> dict[str, NDArray[Any]]:
-    """Read all of a file's arrays, or some.
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read a file's arrays.
 
     Raises:
         Damaged: the file or one of them cannot be read.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in (arrays.files if names is None else names)}
+            return dict(arrays)
     except Exception as error:  # a zip file with a bit changed raises almost anything
         raise Damaged(f"{path.name} cannot be read") from error

@@ -27,8 +27,7 @@ from simclr.foundation import work
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import make_folder, share
 from simclr.sweep.distribution import Categorical, Constant, Distribution, IntUniform, LogUniform, Uniform
-from simclr.sweep.hyperband import should_stop
-from simclr.sweep.space import Sweep, text_of
+from simclr.sweep.space import Sweep, should_stop, text_of
 
 ATTEMPTS = 3
 """So often is a trial handed out; one that its runner did not survive that often has killed it."""

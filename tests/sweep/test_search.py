@@ -26,9 +26,8 @@ from simclr.sweep.distribution import (
     Rounded,
     Uniform,
 )
-from simclr.sweep.hyperband import should_stop
 from simclr.sweep.search import ATTEMPTS, Search, folder, value_of
-from simclr.sweep.space import Hyperband, Metric, Parameter, Sweep
+from simclr.sweep.space import Hyperband, Metric, Parameter, Sweep, should_stop
 from tests.sweep.standings import standings
 
 ACCURACY = Metric("probe/test_accuracy", maximize=True)
