@@ -147,7 +147,7 @@ def _measured(path: Path) -> Measured | None:
         if record["status"] != "finished" or training["reused"]:
             return None
         config = yaml.load((path.parent / "config.yaml").read_bytes(), _LOADER)  # noqa: S506
-        host = record["host"]
+        host, network = record["host"], path.parents[2] / "pretrained" / training["key"]
         return Measured(
             name=path.parent.name,
             encoder=record["cell"]["encoder"],
@@ -162,7 +162,7 @@ def _measured(path: Path) -> Measured | None:
             other_seconds=max(
                 0.0, record["seconds"] - training["seconds"] - (record.get("timing") or {}).get("baselines", 0.0)
             ),
-            disk_bytes=_bytes(path.parents[2] / "pretrained" / training["key"]),
+            disk_bytes=sum(file.stat().st_size for file in network.rglob("*") if file.is_file()),
             threads=host["threads"],
             cpus=host["cpus"],
             gpus=_count(host.get("gpus")),
@@ -173,10 +173,6 @@ def _measured(path: Path) -> Measured | None:
 
 def _sizes(sizes: Iterable[Any]) -> Sizes:
     return tuple((int(side), float(share)) for side, share in sizes)
-
-
-def _bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _count(gpus: Any) -> int:

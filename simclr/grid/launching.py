@@ -23,12 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run: bool = False) -> None:
-    """Plan a grid and, unless it is a dry run, run it.
-
-    Args:
-        points: the overrides of each.
-        launcher: starts its jobs.
-        dry_run: print the plan; nothing is written.
+    """Plan a grid, given the overrides of each point, and run it; a dry run prints the plan and writes nothing.
 
     Raises:
         InvalidInput: a point cannot be run; nothing was started.
@@ -69,11 +64,7 @@ def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run
 def sweep_file(path: str, overrides: Sequence[str], launcher: Launcher, *, dry_run: bool = False) -> None:
     """Run a W&B sweep file: its grid, or its random or Bayesian search until ``run_cap`` is reached.
 
-    Args:
-        path: of the file.
-        overrides: of the command line, which win over the file's.
-        launcher: starts the jobs; of a search as many trials at a time as it has places.
-        dry_run: print what would be done; nothing is written.
+    Of a search as many trials run at a time as the launcher has places. A dry run prints what would be done.
 
     Raises:
         InvalidInput: the file or an override is not valid; nothing was started.

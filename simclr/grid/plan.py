@@ -51,15 +51,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was there when somebody looked.
-
-    Args:
-        done: names of the cells with a finished record of the same configuration.
-        pretrainings: how each pretraining stands, by key; one that is not named does not exist.
-    """
+    """What was there when somebody looked."""
 
     done: frozenset[str] = frozenset()
+    """Names of the cells with a finished record of the same configuration."""
     pretrainings: Mapping[str, Availability] = field(default_factory=dict)
+    """By key; one that is not named does not exist."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +126,11 @@ def identify(
     digests: Callable[[Config], tuple[str, str | None]],
     check: Callable[[Config], None] | None = None,
 ) -> list[Point]:
-    """The points of a grid with their cells.
+    """The points of a grid with their cells, from the overrides and the configuration of each.
 
     Args:
         overrides: of each point.
-        configs: of each point, as :class:`simclr.config.compose.Composer` makes them.
+        configs: likewise.
         digests: of the content of a configuration's data, see :func:`simclr.config.cell.describe`.
         check: raises :class:`ImpossibleCell` where the data do not allow the cell.
     """
@@ -157,11 +154,6 @@ def plan(points: Iterable[Point], facts: Facts, rerun: bool = False) -> Plan:
     another should follow: first one cell of each pretraining that has to be made, so that every network is begun before
     any is looked at twice; then the probes of networks that are there; then those of networks that this grid makes;
     then what waits for somebody else, by when that may be there.
-
-    Args:
-        points: of the grid, in its order.
-        facts: the snapshot.
-        rerun: measure cells again that are done.
 
     Raises:
         InvalidInput: two different cells have one name (their hashes collide).
@@ -233,12 +225,7 @@ def jobs(plan: Plan) -> list[Job]:
 
 
 def finished_cells(root: str | Path, points: Iterable[Point]) -> frozenset[str]:
-    """Names of those cells whose record says that they finished, with the same pretraining.
-
-    Args:
-        root: as given to the runs; it need not exist.
-        points: of the grid.
-    """
+    """Names of those cells whose record says that they finished, with the same pretraining."""
     try:  # names only: there can be a hundred thousand of them
         there = set(os.listdir(Path(root) / "results"))  # noqa: PTH208
     except OSError:

@@ -31,13 +31,7 @@ class Grid:
 
 
 def prepare(points: Sequence[Sequence[str]], composer: Composer, root: str | Path, *, rerun: bool = False) -> Grid:
-    """Plan a grid; takes no lock and writes nothing.
-
-    Args:
-        points: the overrides of each.
-        composer: makes configurations of them.
-        root: where results and pretrainings are looked for.
-        rerun: measure cells again that are done.
+    """Plan a grid, given the overrides of each point; takes no lock and writes nothing.
 
     Raises:
         InvalidInput: an override is not valid, the data cannot be used, or a job would need several processes:

@@ -27,7 +27,7 @@ from simclr.foundation.interruption import Pending, deferred
 from simclr.foundation.work import at_work, words
 from simclr.grid.job import STOP, OutOfSight, TrialOf
 from simclr.grid.launcher import Launcher
-from simclr.grid.plan import STARTS, Planned, record_of
+from simclr.grid.plan import STARTS, record_of
 from simclr.grid.prepare import Grid
 from simclr.sweep.space import text_of
 
@@ -47,13 +47,15 @@ def run(grid: Grid, launcher: Launcher, threads: int | None, trials: Mapping[str
         RunFailed: a cell failed; the others have run, unless the launcher's settings say ``fail_fast``.
         KeyboardInterrupt, SystemExit: asked to stop; cells that were running have saved what they had.
     """
-    from simclr.grid.live import Watch
+    from simclr.grid.table import Watch
 
     files = grid.folder / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}"
     _write(grid, files, threads, launcher.settings.fail_fast, trials or {})
     for each in grid.plan.cells:
-        if each.cell is None and not _is_recorded(grid, each):
-            experiment.skip(launcher.composer(each.overrides), each.reason)
+        if each.cell is None:
+            record = record_of(grid.root, each.name)
+            if (record.get("status"), record.get("error")) != ("skipped", each.reason):
+                experiment.skip(launcher.composer(each.overrides), each.reason)
     lost: Exception | None = None
     errors: list[Exception] = []
     over = threading.Event()
@@ -123,12 +125,6 @@ def _write(grid: Grid, files: Path, threads: int | None, fail_fast: bool, trials
 
 def _job(files: Path, number: int) -> Path:
     return (files / f"job-{number}.json").absolute()
-
-
-def _is_recorded(grid: Grid, pruned: Planned) -> bool:
-    """Whether an impossible cell is on record with the same reason."""
-    record = record_of(grid.root, pruned.name)
-    return (record.get("status"), record.get("error")) == ("skipped", pruned.reason)
 
 
 def _pass_on(pending: Pending, stop: Path, over: threading.Event) -> None:

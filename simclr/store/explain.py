@@ -31,29 +31,19 @@ class Stage(Enum):
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a pretraining is there to be used.
-
-    Attributes:
-        stage: how far it is.
-        detail: in words: by whom, since when, how far, or what is damaged.
-        by: who is at it, or was last.
-        epoch: the last one that was told of; None where none was.
-    """
+    """Whether a pretraining is there to be used."""
 
     stage: Stage
     detail: str = ""
+    """In words: by whom, since when, how far, or what is damaged."""
     by: str = ""
+    """Who is at it, or was last."""
     epoch: int | None = None
+    """The last one that was told of."""
 
 
 def availability(root: str | Path, key: str, *, verify: bool = False) -> Availability:
-    """Whether a pretraining is there, from files alone; takes no claim.
-
-    Args:
-        root: as given to the runs.
-        key: of the pretraining.
-        verify: whether every file is compared with its checksum.
-    """
+    """Whether a pretraining is there, from files alone, with ``verify`` from their checksums; takes no claim."""
     last = holder(place(root, key).claim)
     by, epoch = (str(last.process), last.facts.get("epoch")) if last is not None else ("", None)
     try:

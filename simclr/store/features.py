@@ -107,12 +107,9 @@ def writing(folders: Mapping[str, Path], part: str, count: int) -> Iterator[Call
 
 
 def publish(folder: Path, facts: Mapping[str, Any], views: NDArray[np.uint8] | None = None) -> Features:
-    """Seal features that were written, with a few pairs of views beside them where there are such.
+    """Seal features that were written, with a few pairs of views (P, 2, H, W, C) beside them where there are such.
 
-    Args:
-        folder: theirs.
-        facts: what else is worth keeping, with views their ``alignment``.
-        views: (P, 2, H, W, C).
+    ``facts`` are what else is worth keeping, with views their ``alignment``.
 
     Raises:
         OSError: it cannot be written.

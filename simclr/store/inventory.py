@@ -36,25 +36,20 @@ class Removable:
 
 @dataclass(frozen=True)
 class Item:
-    """A pretraining in the store.
-
-    Attributes:
-        key: of it.
-        what: data, encoder, head and seed; empty where that is not known.
-        stage: how far it is.
-        size: bytes of its folder.
-        features: bytes of those that are features, which can be made again.
-        changed: seconds since anything in it changed.
-        results: names of the cells that were measured on it, or are being measured.
-    """
+    """A pretraining in the store."""
 
     key: str
     what: str
+    """Data, encoder, head and seed; empty where that is not known."""
     stage: Stage
     size: int
+    """Bytes of its folder."""
     features: int
+    """Bytes of those that are features, which can be made again."""
     changed: float
+    """Seconds since anything in it changed."""
     results: tuple[str, ...]
+    """Names of the cells that were measured on it, are being measured, or are to be."""
 
 
 def inventory(root: str | Path) -> Iterator[Item]:

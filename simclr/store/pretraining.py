@@ -74,16 +74,11 @@ class Pretraining:
         return load_arrays(self.folder / WEIGHTS)
 
     def features_folder(self, seen: str, network: str, layer: str) -> Path:
-        """Where features lie, or will: how the images are seen (:attr:`.cell.Cell.seen`), by which network, where."""
+        """Where features lie, or will: how images are seen (:attr:`.cell.Cell.seen`), by which network, which layer."""
         return self.folder / FEATURES / seen / f"{network}-{layer}"
 
     def features(self, seen: str, network: str, layer: str) -> Features | None:
         """What the network, or the same before its first step, makes of every image; None where it is not known.
-
-        Args:
-            seen: which images, and how it looks at them.
-            network: ``trained`` or ``untrained``.
-            layer: the name of a layer or stage.
 
         Raises:
             Damaged: it was computed, and something is wrong with it.

@@ -45,11 +45,7 @@ ARGUMENTS = re.compile(r"\$\{args(_no_hyphens|_no_boolean_flags|_append_hydra)?\
 
 
 def read(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
-    """A sweep file, with the command line's overrides in it.
-
-    Args:
-        path: of the YAML file.
-        overrides: of the command line; they win over the file's.
+    """A sweep file, with the command line's overrides in it, which win over the file's.
 
     Raises:
         InvalidInput: the file cannot be read, or something in it is not understood; with its line.

@@ -16,9 +16,6 @@ from simclr.foundation.errors import InvalidInput, one_line, suggestion
 class Marked:
     """A YAML file and its nodes.
 
-    Args:
-        path: of the file.
-
     Raises:
         InvalidInput: it cannot be read or is not YAML.
     """

@@ -107,9 +107,7 @@ class Search:
     def report(self, number: int, history: Sequence[float]) -> bool:
         """Tell of a running trial's looks so far (``monitor/knn_accuracy``); any process may.
 
-        Args:
-            number: the trial's.
-            history: from its beginning; what is not finite is no look.
+        ``history`` has all from its beginning; what is not finite is no look.
 
         Returns:
             Whether it should be stopped early; then call :meth:`stopped` once it is.
