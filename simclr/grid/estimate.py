@@ -148,6 +148,7 @@ def _measured(path: Path) -> Measured | None:
             return None
         config = yaml.load((path.parent / "config.yaml").read_bytes(), _LOADER)  # noqa: S506
         host, network = record["host"], path.parents[2] / "pretrained" / training["key"]
+        gpus = host.get("gpus")
         return Measured(
             name=path.parent.name,
             encoder=record["cell"]["encoder"],
@@ -165,7 +166,7 @@ def _measured(path: Path) -> Measured | None:
             disk_bytes=sum(file.stat().st_size for file in network.rglob("*") if file.is_file()),
             threads=host["threads"],
             cpus=host["cpus"],
-            gpus=_count(host.get("gpus")),
+            gpus=len(gpus) if isinstance(gpus, list) else int(gpus or 0),
         )
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, InvalidInput):
         return None
@@ -173,7 +174,3 @@ def _measured(path: Path) -> Measured | None:
 
 def _sizes(sizes: Iterable[Any]) -> Sizes:
     return tuple((int(side), float(share)) for side, share in sizes)
-
-
-def _count(gpus: Any) -> int:
-    return len(gpus) if isinstance(gpus, list) else int(gpus or 0)

@@ -36,12 +36,9 @@ Overrides = tuple[str, ...]
 
 
 def run_rounds(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run: bool = False) -> RunFailed | None:
-    """Ask a grid's question, round by round.
+    """Ask a grid's question, round by round, given the overrides of each point, whose seeds say where to begin.
 
-    Args:
-        points: the overrides of each point; their seeds say where to begin.
-        launcher: starts the jobs of each round.
-        dry_run: print what is known and what the next round would be; nothing is written.
+    A dry run prints what is known and what the next round would be, and writes nothing.
 
     Returns:
         The failure, where cells failed: the others went on to the end without them.
