@@ -75,20 +75,25 @@ class _Data:
     """The catalogues and digests of a grid's data, each looked up once."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[Any, ...], tuple[data.Catalogue, str]] = {}
+        self._catalogues: dict[tuple[Any, ...], data.Catalogue] = {}
+        self._digests: dict[tuple[Any, ...], str] = {}
 
     def digests(self, config: Config) -> tuple[str, str | None]:
         cache = experiment.cache_folder(config)
-        _, pretrained_on = self._look(config.data, cache)
-        return pretrained_on, self._look(config.asked, cache)[1] if config.transfer.name is not None else None
+        pretrained_on = self._digest(config.data, cache)
+        return pretrained_on, self._digest(config.asked, cache) if config.transfer.name is not None else None
 
     def check(self, config: Config) -> None:
         with experiment.about_transfer() if config.transfer.name is not None else nullcontext():
-            asked, _ = self._look(config.asked, experiment.cache_folder(config))
+            asked = self._catalogue(config.asked, experiment.cache_folder(config))
         experiment.check_cell(config, asked)
 
-    def _look(self, images: DataConfig, cache: Path) -> tuple[data.Catalogue, str]:
-        if images.selection not in self._found:
-            catalogue = data.catalogue(images, cache)
-            self._found[images.selection] = catalogue, data.digest(catalogue, cache, remember=False)
-        return self._found[images.selection]
+    def _digest(self, images: DataConfig, cache: Path) -> str:
+        if (place := images.selection) not in self._digests:
+            self._digests[place] = data.digest(self._catalogue(images, cache), cache, remember=False)
+        return self._digests[place]
+
+    def _catalogue(self, images: DataConfig, cache: Path) -> data.Catalogue:
+        if (place := images.selection) not in self._catalogues:
+            self._catalogues[place] = data.catalogue(images, cache)
+        return self._catalogues[place]

@@ -55,11 +55,7 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
 
 def _sweep(file: Marked) -> Sweep:
     top = file.mapping(file.root)
-    for key in top.nodes:
-        if key in WANDB_ONLY:
-            top.fail("W&B understands this, a sweep without its server does not", key)
-        if key not in UNDERSTOOD:
-            top.fail(f"there is no such key in a sweep file.{suggestion(key, UNDERSTOOD)}", key)
+    top.only(UNDERSTOOD, wandb_only=WANDB_ONLY)
     for needed in ("method", "parameters"):
         if needed not in top:
             top.fail(f"{needed} is missing")

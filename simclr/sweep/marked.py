@@ -117,8 +117,9 @@ class Entries:
             if key in wandb_only:
                 self.fail("W&B understands this, a sweep without its server does not", key)
             if key not in known:
+                place = "" if self.what else " in a sweep file"
                 valid = f"valid is {', '.join(known)}.{suggestion(key, known)}"
-                self.fail(f"there is no such key; {valid}", key, of)
+                self.fail(f"there is no such key{place}; {valid}", key, of)
 
     def fail(self, text: str, key: str = "", of: str = "") -> NoReturn:
         """Refuse what stands under a key, or the whole where there is none; with the line."""
