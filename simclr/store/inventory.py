@@ -95,9 +95,9 @@ def prunable(root: str | Path, *, unfinished: bool = False, features: bool = Fal
         features: also those of networks that results use, but for cells that are being measured: whoever asks for them
             again waits until they are made again.
     """
-    unused = [*_of_pretrainings(root, unfinished, features), *_unused_baselines(root, unfinished)]
-    yield from unused
-    whole = {each.path for each in unused}
+    found = [*_of_pretrainings(root, unfinished, features), *_unused_baselines(root, unfinished)]
+    yield from found
+    whole = {each.path for each in found}
     yield from (each for each in leftovers(root) if whole.isdisjoint(each.path.parents))
 
 
