@@ -106,7 +106,7 @@ def run_cell(config: DictConfig) -> None:
     In a single run an error ends the process with its code; in a grid it is raised, so that Hydra can count it.
     """
     if config.grid is not None:
-        from simclr.grid.run import run_job
+        from simclr.grid.job import run_job
 
         run_job(Path(config.grid))
         return

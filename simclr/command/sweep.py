@@ -90,7 +90,7 @@ def _status(arguments: list[str]) -> int:
     how.add_argument("--json", action="store_true", help="for programs: a list of objects, a cell each")
     options = parser.parse_args(arguments)
     root = options.root
-    from simclr.grid.live import print_status, watch_status
+    from simclr.grid.table import print_status, watch_status
     from simclr.records.status import planned_cells, statuses
 
     def look() -> list[Status]:

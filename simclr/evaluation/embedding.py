@@ -21,7 +21,7 @@ from simclr.data.progress import Report, progress
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import whole_file
 from simclr.store import Pretraining, network
-from simclr.store.model import check_layer, configuration
+from simclr.store.pretraining import check_layer, configuration
 
 if TYPE_CHECKING:
     from simclr.evaluation.eye import Features

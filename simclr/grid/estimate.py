@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable, Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,7 @@ import yaml
 
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.machine import resolve_precision
-from simclr.grid.jobs import jobs
-from simclr.grid.plan import STARTS, Plan, Planned
+from simclr.grid.plan import STARTS, Plan, Planned, jobs
 
 Sizes = tuple[tuple[int, float], ...]
 
@@ -48,8 +49,6 @@ class Measured:
 class Estimate:
     """What is left of a plan will take; a figure is None where nothing like it was ever measured."""
 
-    pretrainings: int
-    cells: int
     seconds: float | None
     machine_hours: float | None
     disk_bytes: int | None
@@ -59,13 +58,7 @@ class Estimate:
     """Encoders and sizes without one; the figures are then those of the rest, and lower bounds."""
 
 
-def estimate(
-    plan: Plan,
-    records: Iterable[Measured],
-    workers: int = 1,
-    threads: int | None = None,
-    images: Mapping[str, int] | None = None,
-) -> Estimate:
+def estimate(plan: Plan, records: Iterable[Measured], workers: int = 1, threads: int | None = None) -> Estimate:
     """What a plan will take on some workers.
 
     Args:
@@ -74,15 +67,22 @@ def estimate(
         workers: how many cells run at a time.
         threads: of each worker; by default as many as the record had. Half the threads take twice the time: two
             processes of one thread each have the throughput of one of two threads.
-        images: images to pretrain on of each data digest, for data of which there is no record.
     """
     records = list(records)
-    counts = {**{each.digest: each.images for each in records}, **(images or {})}
-    found: dict[tuple[Any, ...], Measured | None] = {}
+    counts = {each.digest: each.images for each in records}
     used: dict[str, None] = {}
     unknown: dict[str, None] = {}
     machine_seconds = 0.0
     disk = 0
+
+    @cache  # a hundred thousand cells are of a few kinds
+    def nearest(encoder: str, sizes: Sizes, *asked: str) -> Measured | None:
+        """The newest record of the encoder and sizes, of the same data, precision and probe where there is one."""
+        return max(
+            (each for each in records if (each.encoder, each.sizes) == (encoder, sizes)),
+            key=lambda each: tuple(map(operator.eq, asked, (each.digest, each.precision, each.probe))),
+            default=None,
+        )
 
     def seconds(planned: Planned) -> float:
         nonlocal machine_seconds, disk
@@ -90,11 +90,8 @@ def estimate(
         config, digest = planned.cell.config, planned.cell.digest
         sizes = _sizes(config.pretrain.sizes)
         precision = resolve_precision(config.pretrain.precision)
-        alike = (config.encoder.name, sizes, digest, precision, config.probe.name)
-        if alike not in found:
-            found[alike] = _nearest(records, *alike) if digest in counts else None
-        record = found[alike]
-        if record is None:
+        record = nearest(config.encoder.name, sizes, digest, precision, config.probe.name)
+        if record is None or digest not in counts:
             unknown[f"{config.encoder.name} at {', '.join(str(side) for side, _ in sizes)} px"] = None
             return 0.0
         used[record.name] = None
@@ -110,8 +107,6 @@ def estimate(
     elapsed = makespan(plan, workers, seconds)
     known = bool(used) or not plan.left
     return Estimate(
-        plan.pretrainings,
-        len(plan.left),
         elapsed if known else None,
         machine_seconds / 3600 if known else None,
         disk if known else None,
@@ -152,7 +147,8 @@ def _measured(path: Path) -> Measured | None:
         if record["status"] != "finished" or training["reused"]:
             return None
         config = yaml.load((path.parent / "config.yaml").read_bytes(), _LOADER)  # noqa: S506
-        host = record["host"]
+        host, network = record["host"], path.parents[2] / "pretrained" / training["key"]
+        gpus = host.get("gpus")
         return Measured(
             name=path.parent.name,
             encoder=record["cell"]["encoder"],
@@ -167,37 +163,14 @@ def _measured(path: Path) -> Measured | None:
             other_seconds=max(
                 0.0, record["seconds"] - training["seconds"] - (record.get("timing") or {}).get("baselines", 0.0)
             ),
-            disk_bytes=_bytes(path.parents[2] / "pretrained" / training["key"]),
+            disk_bytes=sum(file.stat().st_size for file in network.rglob("*") if file.is_file()),
             threads=host["threads"],
             cpus=host["cpus"],
-            gpus=_count(host.get("gpus")),
+            gpus=len(gpus) if isinstance(gpus, list) else int(gpus or 0),
         )
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, InvalidInput):
         return None
 
 
-def _nearest(
-    records: list[Measured], encoder: str, sizes: Sizes, digest: str, precision: str, probe: str
-) -> Measured | None:
-    """The newest record of the same encoder and sizes, of the same data, precision and probe where there is one."""
-    alike = [each for each in records if (each.encoder, each.sizes) == (encoder, sizes)]
-    asked = (digest, precision, probe)
-    return max(
-        alike,
-        key=lambda each: [
-            given == had for given, had in zip(asked, (each.digest, each.precision, each.probe), strict=True)
-        ],
-        default=None,
-    )
-
-
 def _sizes(sizes: Iterable[Any]) -> Sizes:
     return tuple((int(side), float(share)) for side, share in sizes)
-
-
-def _bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _count(gpus: Any) -> int:
-    return len(gpus) if isinstance(gpus, list) else int(gpus or 0)

@@ -23,11 +23,9 @@ class Launcher:
         self._launcher = launcher
         # Valid or not by itself: what a grid varies is not among it.
         self.settings = typed(without_hydra(config))
-
-        def compose(overrides: list[str]) -> DictConfig:
-            return without_hydra(loader.load_configuration("config", overrides, RunMode.RUN))
-
-        self.composer = Composer(compose=compose)
+        self.composer = Composer(
+            compose=lambda overrides: without_hydra(loader.load_configuration("config", overrides, RunMode.RUN))
+        )
 
     def share(self, jobs: int) -> tuple[int, int | None]:
         """How many of so many jobs run at a time as far as is known, and with how many TensorFlow threads each.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,21 +14,16 @@ from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
 from simclr.grid.job import STOPPED_EARLY, TrialOf
 from simclr.grid.launcher import Launcher
-from simclr.grid.prepare import Grid, expected, prepare
+from simclr.grid.plan import record_of
+from simclr.grid.prepare import expected, prepare
 from simclr.grid.run import run
 from simclr.grid.table import print_plan
-from simclr.records import result
 
 log = logging.getLogger(__name__)
 
 
 def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run: bool = False) -> None:
-    """Plan a grid and, unless it is a dry run, run it.
-
-    Args:
-        points: the overrides of each.
-        launcher: starts its jobs.
-        dry_run: print the plan; nothing is written.
+    """Plan a grid, given the overrides of each point, and run it; a dry run prints the plan and writes nothing.
 
     Raises:
         InvalidInput: a point cannot be run; nothing was started.
@@ -59,7 +53,7 @@ def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run
         return
     failed = None
     try:
-        run(grid, launcher.launch, launcher.composer, threads=threads, fail_fast=settings.fail_fast)
+        run(grid, launcher, threads)
     except RunFailed as error:
         failed = error
     _report(settings.root, renew=bool(grid.jobs))
@@ -70,11 +64,7 @@ def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run
 def sweep_file(path: str, overrides: Sequence[str], launcher: Launcher, *, dry_run: bool = False) -> None:
     """Run a W&B sweep file: its grid, or its random or Bayesian search until ``run_cap`` is reached.
 
-    Args:
-        path: of the file.
-        overrides: of the command line, which win over the file's.
-        launcher: starts the jobs; of a search as many trials at a time as it has places.
-        dry_run: print what would be done; nothing is written.
+    Of a search as many trials run at a time as the launcher has places. A dry run prints what would be done.
 
     Raises:
         InvalidInput: the file or an override is not valid; nothing was started.
@@ -130,15 +120,14 @@ def _round(sweep: TrialOf, search: Any, asked: Sequence[Any], launcher: Launcher
             log.warning("trial %d cannot be run: %s", trial.number, error)
             search.failed(trial.number)
             failed += 1
-    settings = launcher.settings
-    grid = prepare([trial.overrides for trial in trials], launcher.composer, settings.root)
-    names = {trial.number: _name(grid, trial.overrides) for trial in trials}
-    told = {name: replace(sweep, number=number) for number, name in names.items()}
+    root = launcher.settings.root
+    grid = prepare([trial.overrides for trial in trials], launcher.composer, root)
+    names = {point.overrides: each.name for each in grid.plan.cells for point in each.points}
     try:
-        run(grid, launcher.launch, launcher.composer, threads=threads, fail_fast=settings.fail_fast, trials=told)
+        run(grid, launcher, threads, {names[each.overrides]: replace(sweep, number=each.number) for each in trials})
     except RunFailed as error:  # what came of each trial is in its record, and none is a reason to end the search
         log.warning("%s", error)
-    return failed + sum(_tell(search, settings.root, number, name) for number, name in names.items())
+    return failed + sum(_tell(search, root, each.number, names[each.overrides]) for each in trials)
 
 
 def _report(root: str, *, renew: bool = True) -> None:
@@ -158,15 +147,10 @@ def _report(root: str, *, renew: bool = True) -> None:
     print(f"report {page}", flush=True)
 
 
-def _name(grid: Grid, overrides: Sequence[str]) -> str:
-    return next(each.name for each in grid.plan.cells for point in each.points if point.overrides == tuple(overrides))
-
-
 def _tell(search: Any, root: str, number: int, name: str) -> bool:
     """Pass a trial's record on to the search; whether it failed. One without a record was lost, and is tried again."""
-    try:
-        record = json.loads((result.folder(root, name) / "result.json").read_bytes())
-    except (OSError, ValueError):
+    record = record_of(root, name)
+    if not record:
         search.lost(number)
         return False
     if record["status"] == "finished":

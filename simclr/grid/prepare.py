@@ -15,15 +15,7 @@ from simclr.config.compose import Composer
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.machine import resolve_precision
 from simclr.grid.estimate import Estimate, estimate, measured
-from simclr.grid.jobs import Job, jobs
-from simclr.grid.plan import (
-    Facts,
-    Plan,
-    Point,
-    finished_cells,
-    identify,
-    plan,
-)
+from simclr.grid.plan import Facts, Job, Plan, Point, finished_cells, identify, jobs, plan
 from simclr.store.explain import availability
 from simclr.training.cluster import check_strategy
 
@@ -39,13 +31,7 @@ class Grid:
 
 
 def prepare(points: Sequence[Sequence[str]], composer: Composer, root: str | Path, *, rerun: bool = False) -> Grid:
-    """Plan a grid; takes no lock and writes nothing.
-
-    Args:
-        points: the overrides of each.
-        composer: makes configurations of them.
-        root: where results and pretrainings are looked for.
-        rerun: measure cells again that are done.
+    """Plan a grid, given the overrides of each point; takes no lock and writes nothing.
 
     Raises:
         InvalidInput: an override is not valid, the data cannot be used, or a job would need several processes:
@@ -98,19 +84,16 @@ class _Data:
         return pretrained_on, self._digest(config.asked, cache) if config.transfer.name is not None else None
 
     def check(self, config: Config) -> None:
-        cache = experiment.cache_folder(config)
         with experiment.about_transfer() if config.transfer.name is not None else nullcontext():
-            asked = self._catalogue(config.asked, cache)
+            asked = self._catalogue(config.asked, experiment.cache_folder(config))
         experiment.check_cell(config, asked)
 
     def _digest(self, images: DataConfig, cache: Path) -> str:
-        place = images.selection
-        if place not in self._digests:
+        if (place := images.selection) not in self._digests:
             self._digests[place] = data.digest(self._catalogue(images, cache), cache, remember=False)
         return self._digests[place]
 
     def _catalogue(self, images: DataConfig, cache: Path) -> data.Catalogue:
-        place = images.selection
-        if place not in self._catalogues:
+        if (place := images.selection) not in self._catalogues:
             self._catalogues[place] = data.catalogue(images, cache)
         return self._catalogues[place]

@@ -8,7 +8,8 @@ anything, and a seed that was measured before for another reason is not measured
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from threadpoolctl import threadpool_limits
@@ -35,12 +36,9 @@ Overrides = tuple[str, ...]
 
 
 def run_rounds(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run: bool = False) -> RunFailed | None:
-    """Ask a grid's question, round by round.
+    """Ask a grid's question, round by round, given the overrides of each point, whose seeds say where to begin.
 
-    Args:
-        points: the overrides of each point; their seeds say where to begin.
-        launcher: starts the jobs of each round.
-        dry_run: print what is known and what the next round would be; nothing is written.
+    A dry run prints what is known and what the next round would be, and writes nothing.
 
     Returns:
         The failure, where cells failed: the others went on to the end without them.
@@ -74,7 +72,7 @@ def run_rounds(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run: 
             print_plan(grid.plan, expected(grid, workers, threads))
             return None
         try:
-            run(grid, launcher.launch, launcher.composer, threads=threads, fail_fast=settings.fail_fast)
+            run(grid, launcher, threads)
         except RunFailed as error:
             failed = error
         rounds.take_leave(wanted, failed)
@@ -96,7 +94,10 @@ class _Rounds:
     def of(cls, points: Sequence[Sequence[str]], launcher: Launcher) -> _Rounds:
         """From what was typed."""
         settings = launcher.settings
-        contenders = dict.fromkeys(tuple(_without(point, (*OF_ITS_QUESTION, "seed"))) for point in points)
+        of_all = (*OF_ITS_QUESTION, "seed")
+        contenders = dict.fromkeys(
+            tuple(text for text in point if text.partition("=")[0] not in of_all) for point in points
+        )
         _check_one_question(points)
         factors = _factors(contenders)
         by = _factor_of(settings.answer, settings.by, factors)
@@ -166,12 +167,16 @@ class _Rounds:
         assert answers is not None  # _record has seen to it
         typed = dict(text.split("=", 1) for text in own)
         at = {name: typed.get(name, "as it is") for name in self.factors}
-        networks: tuple[Hashable, ...] = group.networks
-        return Contender(at, questions_of(group), networks, answers, own in self.lost)
+        return Contender(at, questions_of(group), group.networks, answers, own in self.lost)
 
     def _measured(self, own: Overrides) -> list[CellRecord]:
         """The records of its first seeds, up to the first that is missing."""
-        return list(_up_to_none(map(self._record, self.points[own])))
+        found = []
+        for point in self.points[own]:
+            if (record := self._record(point)) is None:
+                break
+            found.append(record)
+        return found
 
     def _record(self, point: Overrides) -> CellRecord | None:
         cell = self.cells[point]
@@ -181,17 +186,6 @@ class _Rounds:
                 return None
             self.records[cell.name] = found
         return self.records[cell.name]
-
-
-def _up_to_none(records: Iterator[CellRecord | None]) -> Iterator[CellRecord]:
-    for record in records:
-        if record is None:
-            return
-        yield record
-
-
-def _without(point: Sequence[str], keys: Sequence[str]) -> Iterator[str]:
-    return (text for text in point if text.partition("=")[0] not in keys)
 
 
 def _first_seed(points: Sequence[Sequence[str]], contenders: Iterable[Overrides], launcher: Launcher) -> int:
@@ -214,12 +208,9 @@ def _check_one_question(points: Sequence[Sequence[str]]) -> None:
 
 def _factors(contenders: Iterable[Overrides]) -> tuple[str, ...]:
     """What differs between them, in the order in which it was typed."""
-    values: dict[str, set[str]] = {}
-    for each in contenders:
-        for text in each:
-            key, _, value = text.partition("=")
-            values.setdefault(key, set()).add(value)
-    return tuple(key for key, found in values.items() if len(found) > 1)
+    typed = dict.fromkeys(text for each in contenders for text in each)
+    count = Counter(text.partition("=")[0] for text in typed)
+    return tuple(key for key in count if count[key] > 1)
 
 
 def _factor_of(answer: str, by: str | None, factors: Sequence[str]) -> str | None:

@@ -16,59 +16,46 @@ import platform
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from simclr import experiment
-from simclr.config.compose import Composer
 from simclr.foundation.errors import RunFailed, one_line
 from simclr.foundation.files import make_folder, write_whole
 from simclr.foundation.interruption import Pending, deferred
 from simclr.foundation.work import at_work, words
-from simclr.grid.job import STOP, OutOfSight, TrialOf, run_job
-from simclr.grid.plan import STARTS, Planned
+from simclr.grid.job import STOP, OutOfSight, TrialOf
+from simclr.grid.launcher import Launcher
+from simclr.grid.plan import STARTS, record_of
 from simclr.grid.prepare import Grid
-from simclr.records import result
 from simclr.sweep.space import text_of
-
-__all__ = ["run", "run_job"]
 
 log = logging.getLogger(__name__)
 
-Launch = Callable[[list[list[str]]], Iterable[Exception]]
 
-
-def run(
-    grid: Grid,
-    launch: Launch,
-    composer: Composer,
-    *,
-    threads: int | None = None,
-    fail_fast: bool = False,
-    trials: Mapping[str, TrialOf] | None = None,
-) -> None:
+def run(grid: Grid, launcher: Launcher, threads: int | None, trials: Mapping[str, TrialOf] | None = None) -> None:
     """Run what is left of a grid and say what came of it.
 
     Args:
         grid: as :func:`simclr.grid.prepare.prepare` planned it.
-        launch: starts jobs, given the overrides of each, and returns the errors of some when all have ended.
-        composer: makes configurations of the pruned cells, which are recorded as skipped.
+        launcher: starts the jobs, and makes configurations of the pruned cells, which are recorded as skipped.
         threads: TensorFlow's in each job, where its cells do not say.
-        fail_fast: start no further cell after one that failed.
         trials: of a search, by the name of the cell; it may stop one early.
 
     Raises:
-        RunFailed: a cell failed; the others have run, unless ``fail_fast``.
+        RunFailed: a cell failed; the others have run, unless the launcher's settings say ``fail_fast``.
         KeyboardInterrupt, SystemExit: asked to stop; cells that were running have saved what they had.
     """
-    from simclr.grid.live import Watch
+    from simclr.grid.table import Watch
 
     files = grid.folder / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}"
-    _write(grid, files, threads, fail_fast, trials or {})
+    _write(grid, files, threads, launcher.settings.fail_fast, trials or {})
     for each in grid.plan.cells:
-        if each.cell is None and not _is_recorded(grid, each):
-            experiment.skip(composer(each.overrides), each.reason)
+        if each.cell is None:
+            record = record_of(grid.root, each.name)
+            if (record.get("status"), record.get("error")) != ("skipped", each.reason):
+                experiment.skip(launcher.composer(each.overrides), each.reason)
     lost: Exception | None = None
     errors: list[Exception] = []
     over = threading.Event()
@@ -80,7 +67,7 @@ def run(
                 place = f"root={text_of(str(grid.root.absolute()))}"
                 files_of = [f"grid={text_of(str(_job(files, number)))}" for number in range(len(grid.jobs))]
                 jobs = [[*job[0].overrides, place, file] for job, file in zip(grid.jobs, files_of, strict=True)]
-                errors = list(launch(jobs))
+                errors = launcher.launch(jobs)
         except Exception as error:  # a worker that was killed takes the launcher's call with it
             log.debug("the launcher ended early", exc_info=error)
             lost = error
@@ -138,15 +125,6 @@ def _write(grid: Grid, files: Path, threads: int | None, fail_fast: bool, trials
 
 def _job(files: Path, number: int) -> Path:
     return (files / f"job-{number}.json").absolute()
-
-
-def _is_recorded(grid: Grid, pruned: Planned) -> bool:
-    """Whether an impossible cell is on record with the same reason."""
-    try:
-        record = json.loads((result.folder(grid.root, pruned.name) / "result.json").read_bytes())
-        return (record["schema"], record["status"], record["error"]) == (result.SCHEMA, "skipped", pruned.reason)
-    except (OSError, ValueError, TypeError, KeyError):
-        return False
 
 
 def _pass_on(pending: Pending, stop: Path, over: threading.Event) -> None:

@@ -1,18 +1,41 @@
-"""A plan for a person: the table that ``--dry-run`` prints, and what the grid will take."""
+"""A grid for a person: its plan before it runs, what every cell is doing while it does, and what came of it.
+
+On a terminal that is a live table, elsewhere a line for each change.
+"""
 
 from __future__ import annotations
 
+import shlex
 import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
 from simclr.grid.estimate import Estimate
-from simclr.grid.plan import Plan, Planned, State
+from simclr.grid.plan import LEFT, Plan, State
+from simclr.records import result
+from simclr.records.status import OVER, Doing, Status, status
 from simclr.records.summary import count_of
 
-STYLES = {
+if TYPE_CHECKING:
+    from simclr.grid.prepare import Grid
+
+PLANNED_ROWS = 1000
+"""Cells that are listed, of a larger grid the first ones."""
+
+LIVE_ROWS = 30
+"""Cells in the live table, those that run first: a taller one would leave the screen."""
+
+STATE_STYLES = {
     State.RUN: "bold",
     State.TAKES_OVER: "bold yellow",
     State.PROBE_ONLY: "cyan",
@@ -21,35 +44,45 @@ STYLES = {
     State.PRUNED: "dim",
 }
 
+DOING_STYLES = {
+    Doing.RUNNING: "bold",
+    Doing.WAITING: "yellow",
+    Doing.FAILED: "bold red",
+    Doing.ORPHANED: "yellow",
+    Doing.PLANNED: "dim",
+    Doing.FINISHED: "green",
+    Doing.SKIPPED: "dim",
+}
+"""By what a cell is doing, what is most urgent first."""
 
-def print_plan(plan: Plan, estimate: Estimate | None = None, console: Console | None = None, rows: int = 1000) -> None:
+
+def print_plan(plan: Plan, estimate: Estimate, console: Console | None = None) -> None:
     """Print each cell with its state and reason, then the counts and the estimate.
 
-    Args:
-        plan: the grid's.
-        estimate: where there is one.
-        console: standard output by default, as wide as it needs where that is no terminal. What does not fit is
-            folded, never cut.
-        rows: so many cells are listed, of a larger grid the first ones.
+    On standard output, as wide as it needs where that is no terminal, unless there is a console. What does not fit is
+    folded, never cut.
     """
     console = console or Console(width=None if sys.stdout.isatty() else 500)
     table = Table(box=None, pad_edge=False)
     for heading in ("#", "state", "cell", "pretraining", "why"):
         table.add_column(heading, overflow="fold")
-    for number, each in enumerate(plan.cells[:rows], start=1):
-        reason = escape(each.reason + _merged(each))
-        table.add_row(str(number), f"[{STYLES[each.state]}]{each.state.value}[/]", escape(each.name), each.key, reason)
+    for number, each in enumerate(plan.cells[:PLANNED_ROWS], start=1):
+        merged = f" (named {len(each.points)} times in the grid)" if len(each.points) > 1 else ""
+        reason = escape(each.reason + merged)
+        table.add_row(
+            str(number), f"[{STATE_STYLES[each.state]}]{each.state.value}[/]", escape(each.name), each.key, reason
+        )
     console.print(table)
-    if len(plan.cells) > rows:
-        console.print(f".. and {len(plan.cells) - rows} more", highlight=False)
-    console.print(summary(plan, estimate), highlight=False, soft_wrap=True, markup=False)
+    if len(plan.cells) > PLANNED_ROWS:
+        console.print(f".. and {len(plan.cells) - PLANNED_ROWS} more", highlight=False)
+    console.print(_summary(plan, estimate), highlight=False, soft_wrap=True, markup=False)
 
 
-def summary(plan: Plan, estimate: Estimate | None = None) -> str:
+def _summary(plan: Plan, estimate: Estimate) -> str:
     """The counts, and what the grid will take and how that is known, in a few lines."""
     counted = ", ".join(f"{count} {state.value}" for state, count in plan.counts.items()) or "no cell"
     lines = [f"{count_of(len(plan.cells), 'cell')}: {counted}", f"{count_of(plan.pretrainings, 'pretraining')} to make"]
-    if estimate is None or not plan.left:
+    if not plan.left:
         return "\n".join(lines)
     if estimate.seconds is not None and estimate.machine_hours is not None and estimate.disk_bytes is not None:
         least = "at least " if estimate.unknown else ""
@@ -77,6 +110,162 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
-def _merged(planned: Planned) -> str:
-    more = len(planned.points) - 1
-    return f" (named {more + 1} times in the grid)" if more else ""
+class Watch:
+    """Follows a grid's files from ``with`` to its end; :meth:`conclude` says what came of it."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._begun = time.monotonic()
+        self._console = Console(stderr=True, highlight=False)
+        self._known: dict[str, Status] = {each.name: Status(each.name, Doing.PLANNED) for each in grid.plan.left}
+        self._records = {name: self._record(name) for name in self._known}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def conclude(self, *, interrupted: bool = False) -> tuple[int, int]:
+        """Print the counts, and of what failed the reason and the command that runs it again.
+
+        Args:
+            interrupted: somebody asked for the end, and knows that not all is done.
+
+        Returns:
+            How many cells failed, and how many are left: not begun, or begun and not finished.
+        """
+        self._over.set()
+        self._thread.join()
+        self._look()  # what ended since the last time
+        console = Console(highlight=False, soft_wrap=True)
+        plan = self._grid.plan
+        counts = Counter(each.doing for each in self._known.values())
+        told = [f"{count} {doing.value}" for doing in Doing if (count := counts[doing])]
+        before = [f"{count} {state.value}" for state, count in plan.counts.items() if state not in LEFT]
+        cells, taken = count_of(len(plan.cells), "cell"), duration(time.monotonic() - self._begun)
+        console.print(f"{cells}: {', '.join([*told, *before])}; {taken}", markup=False)
+        failed = [each for each in self._known.values() if each.doing is Doing.FAILED]
+        left = [each for each in self._known.values() if each.doing not in OVER]
+        shown = failed if interrupted else [*failed, *(each for each in left if each.doing is not Doing.PLANNED)]
+        overrides = {each.name: each.overrides for each in plan.cells}
+        for each in shown:
+            console.print(f"{each.doing.value}: {each.name}: {each.detail}", markup=False)
+            console.print(f"  again: python run.py {shlex.join(overrides[each.name])}", markup=False)
+            if each.log:
+                console.print(f"  log:   {each.log}", markup=False)
+        return len(failed), len(left)
+
+    def _follow(self) -> None:
+        pause = 0.5 + len(self._known) / 500  # longer where there are more files to look at
+        table = Live(_urgent([*self._known.values()]), console=self._console, refresh_per_second=2, transient=True)
+        with table if self._console.is_terminal else nullcontext() as live:
+            while not self._over.wait(pause):
+                self._look()
+                if live is not None:
+                    live.update(_urgent([*self._known.values()]))
+
+    def _look(self) -> None:
+        for name, before in self._known.items():
+            if before.doing in OVER and self._is_new(name):
+                continue
+            after = status(self._grid.root, name)
+            if after.doing in OVER and not self._is_new(name):
+                after = Status(name, Doing.PLANNED)  # a record of an earlier run, which this one replaces
+            self._known[name] = after
+            # A table shows it and goes with the grid; lines stay.
+            if not self._console.is_terminal and (after.doing, after.detail) != (before.doing, before.detail):
+                self._say(after)
+
+    def _is_new(self, name: str) -> bool:
+        return self._record(name) not in (None, self._records[name])
+
+    def _record(self, name: str) -> tuple[int, int] | None:
+        """Which file a cell's record is: no clock is asked, as a file server has one of its own."""
+        try:
+            found = (result.folder(self._grid.root, name) / "result.json").stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def _say(self, now: Status) -> None:
+        over = sum(each.doing in OVER for each in self._known.values())
+        if now.doing is Doing.FINISHED:
+            text = f"finished, test accuracy {now.accuracy:.3f} ({over} of {len(self._known)})"
+        elif now.doing is Doing.FAILED:
+            text = f"FAILED: {now.detail}; log: {now.log or 'none'}"
+        elif now.doing is Doing.RUNNING:
+            text = f"{now.detail}, by {now.worker}"
+        else:
+            text = _said(now)
+        self._console.print(f"{time.strftime('%H:%M:%S')} {now.name}: {text}", markup=False, soft_wrap=True)
+
+
+def _urgent(cells: list[Status]) -> Table:
+    """The most urgent cells, with how many there are of each kind below."""
+    table = _table(sorted(cells, key=lambda each: list(DOING_STYLES).index(each.doing))[:LIVE_ROWS])
+    table.caption = _counted(cells)
+    return table
+
+
+def _table(cells: list[Status]) -> Table:
+    """Cells with their state, epoch, accuracy so far, time left and worker."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("cell", "state", "epoch", "loss", "accuracy", "left", "worker"):
+        table.add_column(name, overflow="fold", no_wrap=name in ("epoch", "loss", "accuracy"))
+    for each in cells:
+        detail = _said(each).removeprefix(each.doing.value)
+        table.add_row(
+            escape(each.name),
+            f"[{DOING_STYLES[each.doing]}]{each.doing.value}[/]{escape(detail)}",
+            f"{each.epoch}/{each.epochs}" if each.epochs else "",
+            "" if each.loss is None else f"{each.loss:.3f}",
+            "" if each.accuracy is None else f"{each.accuracy:.3f}",
+            "" if each.seconds_left is None else duration(each.seconds_left),
+            escape(each.worker),
+        )
+    return table
+
+
+def _said(each: Status) -> str:
+    """A cell's state with its detail, which may say the state itself: waiting for whom."""
+    return each.detail if each.detail.startswith(each.doing.value) else f"{each.doing.value} {each.detail}".strip()
+
+
+def print_status(root: str | Path, cells: list[Status]) -> None:
+    """Print the state of every cell, and how many are in each."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not cells:
+        console.print(f"no cell below {root}; python run.py -m ... starts a grid", markup=False)
+        return
+    (console if console.is_terminal else Console(width=200, highlight=False)).print(_table(cells))
+    console.print(_counted(cells), markup=False)
+
+
+def watch_status(look: Callable[[], list[Status]], left: Callable[[int], float | None]) -> None:
+    """Show the state of every cell that ``look`` gives, again and again, until nothing runs any more.
+
+    With the seconds ``left`` to so many workers, as far as that is known.
+    """
+    console = Console(highlight=False)
+    with Live(console=console, auto_refresh=False, transient=console.is_terminal) as live:
+        while True:
+            cells = look()
+            workers = {each.worker for each in cells if each.doing in (Doing.RUNNING, Doing.WAITING)}
+            if not workers:
+                return
+            seconds = left(len(workers))
+            table = _urgent(cells)
+            if seconds is not None:
+                table.caption = f"{table.caption}; about {duration(seconds)} left"
+            live.update(table, refresh=True)
+            time.sleep(2)
+
+
+def _counted(cells: list[Status]) -> str:
+    counts = Counter(each.doing.value for each in cells)
+    return f"{count_of(len(cells), 'cell')}: " + ", ".join(f"{count} {name}" for name, count in counts.items())

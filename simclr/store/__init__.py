@@ -16,8 +16,7 @@ from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import Damaged
 from simclr.foundation.work import Claim
 from simclr.store.features import TRAINED, UNTRAINED, Features
-from simclr.store.model import network
-from simclr.store.once import Place, Report, last_word, made_once, tidy
+from simclr.store.once import Place, Report, made_once, tidy
 from simclr.store.pretraining import (
     CHECKPOINT,
     CONFIG,
@@ -29,6 +28,7 @@ from simclr.store.pretraining import (
     find,
     folder,
     history,
+    network,
     place,
     publish,
 )
@@ -51,7 +51,6 @@ __all__ = [
     "find",
     "folder",
     "history",
-    "last_word",
     "load",
     "made_once",
     "made_with_other_versions",

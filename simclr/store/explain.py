@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -12,9 +13,8 @@ from simclr import data
 from simclr.config import Config
 from simclr.config.cell import Cell, describe, pretraining_identity
 from simclr.foundation.files import Damaged
-from simclr.foundation.work import Said
+from simclr.foundation.work import Said, holder
 from simclr.store.features import TRAINED
-from simclr.store.once import last_word
 from simclr.store.pretraining import CHECKPOINT, Pretraining, every, find, folder, place
 from simclr.training.checkpoint import Checkpoint
 
@@ -31,31 +31,20 @@ class Stage(Enum):
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a pretraining is there to be used.
-
-    Attributes:
-        stage: how far it is.
-        detail: in words: by whom, since when, how far, or what is damaged.
-        by: who is at it, or was last.
-        epoch: the last one that was told of; None where none was.
-    """
+    """Whether a pretraining is there to be used."""
 
     stage: Stage
     detail: str = ""
+    """In words: by whom, since when, how far, or what is damaged."""
     by: str = ""
+    """Who is at it, or was last."""
     epoch: int | None = None
+    """The last one that was told of."""
 
 
 def availability(root: str | Path, key: str, *, verify: bool = False) -> Availability:
-    """Whether a pretraining is there, from files alone; takes no claim.
-
-    Args:
-        root: as given to the runs.
-        key: of the pretraining.
-        verify: whether every file is compared with its checksum.
-    """
-    where = place(root, key)
-    last = last_word(where)
+    """Whether a pretraining is there, from files alone, with ``verify`` from their checksums; takes no claim."""
+    last = holder(place(root, key).claim)
     by, epoch = (str(last.process), last.facts.get("epoch")) if last is not None else ("", None)
     try:
         found = find(root, key, verify=verify)
@@ -77,23 +66,14 @@ def nearest(root: str | Path, identity: dict[str, Any]) -> tuple[Pretraining, di
     Returns:
         It, and by field the value wanted and the value it has; None where there is no other one.
     """
-    best: tuple[Pretraining, dict[str, tuple[Any, Any]]] | None = None
+    others = []
     for path in every(root):
-        try:
-            found = find(root, path.name, verify=False)
-        except Damaged:
-            continue
-        if found is None:
-            continue
-        has = found.manifest.get("identity", {})
-        differing = {
-            name: (identity.get(name), has.get(name))
-            for name in sorted({*identity, *has})
-            if identity.get(name) != has.get(name)
-        }
-        if best is None or len(differing) < len(best[1]):
-            best = found, differing
-    return best
+        with contextlib.suppress(Damaged):
+            if (found := find(root, path.name, verify=False)) is not None:
+                has = found.manifest.get("identity", {})
+                pairs = {name: (identity.get(name), has.get(name)) for name in sorted({*identity, *has})}
+                others.append((found, {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}))
+    return min(others, key=lambda other: len(other[1]), default=None)
 
 
 def explain(config: Config) -> Iterator[str]:
@@ -135,8 +115,9 @@ def _nearest_lines(cell: Cell) -> Iterator[str]:
         return
     other, differing = close
     yield f"nearest      {other.key}, which differs in"
-    for name, (wanted, has) in differing.items():
-        yield f"             {name}: {_shown(wanted)} wanted, {_shown(has)} there"
+    for name, values in differing.items():
+        wanted, has = ("nothing" if value is None else value for value in values)
+        yield f"             {name}: {wanted} wanted, {has} there"
 
 
 def _origin(found: Pretraining) -> str:
@@ -166,7 +147,3 @@ def _left(checkpoint: Path, last: Said | None) -> str:
         return f"left by {who}{dead}"
     total = f" of {last.facts['epochs']}" if last is not None and "epochs" in last.facts else ""
     return f"left by {who}{dead} after {len(saved.history)} epochs{total} (step {saved.step}); it will go on from there"
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else f"{value}"

@@ -12,12 +12,9 @@ from simclr.config.cell import View, probed_view
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import write_whole
 from simclr.records import result
-from simclr.store.model import check_layer, configuration, network
-from simclr.store.pretraining import Pretraining
+from simclr.store.pretraining import Pretraining, check_layer, configuration, network
 
 KERAS_FILE, SAVED_MODEL, ONNX_FILE, CARD = "encoder.keras", "saved_model", "encoder.onnx", "README.md"
-
-TABLE = "| | |\n|---|---|\n"
 
 KERAS_LAYERS = {
     "Convolution": "Conv2D",
@@ -61,10 +58,9 @@ def export(
     if onnx:
         _write_onnx(model, target / ONNX_FILE)
     view = probed_view(config.probe, config.augment)
-    card = _card(pretraining, config.data.name, config.recipe, view, layer, _accuracies(pretraining, root))
-    if onnx:
-        card = card.replace(TABLE, f"{_onnx_lines(int(pretraining.manifest['channels']))}{TABLE}", 1)
-    write_whole(target / CARD, card.encode())
+    more = _onnx_lines(int(pretraining.manifest["channels"])) if onnx else ""
+    card = _card(pretraining, config.data.name, config.recipe, view, layer, more)
+    write_whole(target / CARD, f"{card}\n{_accuracies(pretraining, root)}\n".encode())
 
 
 def _write_onnx(model: Any, file: Path) -> None:
@@ -92,23 +88,16 @@ def _plain(model: Any) -> Any:
     """The same model of Keras's own layers only."""
     import keras
 
-    plain = keras.saving.deserialize_keras_object(_with_keras_layers(keras.saving.serialize_keras_object(model)))
-    plain.set_weights(model.get_weights())
-    return plain
+    def plain(layer: Any) -> Any:
+        kind = getattr(keras.layers, KERAS_LAYERS.get(type(layer).__name__, ""), type(layer))
+        return kind.from_config(layer.get_config())
+
+    copy = keras.models.clone_model(model, clone_function=plain, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
-def _with_keras_layers(config: Any) -> Any:
-    if isinstance(config, list):
-        return [_with_keras_layers(each) for each in config]
-    if not isinstance(config, dict):
-        return config
-    replaced = {name: _with_keras_layers(each) for name, each in config.items()}
-    if (keras_name := KERAS_LAYERS.get(replaced.get("class_name", ""))) is not None:
-        replaced |= {"module": "keras.layers", "class_name": keras_name, "registered_name": None}
-    return replaced
-
-
-def _card(pretraining: Pretraining, data: str, recipe: Recipe, view: View, layer: str, accuracies: str) -> str:
+def _card(pretraining: Pretraining, data: str, recipe: Recipe, view: View, layer: str, more: str) -> str:
     facts, settings = pretraining.manifest, recipe.pretrain
     channels = {1: "grey", 3: "RGB"}.get(int(facts["channels"]), str(facts["channels"]))
     seen = "the largest centred square" if view.centre else "the whole image, squashed to a square"
@@ -126,7 +115,9 @@ features = model(images)  # images: (B, H, W, {facts["channels"]}) float32, {cha
 `{SAVED_MODEL}/` is the same for TensorFlow: `model = tf.saved_model.load("{SAVED_MODEL}")`, then `model.serve(images)`.
 Images are {seen}, resized to {view.size} x {view.size} pixels with antialiasing; any size works.{mirror}
 
-{TABLE}| data | {data}, content {facts["identity"]["data.digest"][:16]}, labels not used |
+{more}| | |
+|---|---|
+| data | {data}, content {facts["identity"]["data.digest"][:16]}, labels not used |
 | network | encoder {recipe.encoder.name} {recipe.encoder.widths}, head {recipe.head.name}{norm} |
 | views | {recipe.augment.name}, at {settings.sizes} |
 | training | {facts["epochs"]} epochs, batch {settings.batch_size}, loss {loss}, temperature {settings.temperature:g}, \
@@ -134,8 +125,6 @@ Images are {seen}, resized to {view.size} x {view.size} pixels with antialiasing
 | took | {facts["seconds"]:,.0f} s; loss {facts["loss"]:.4f}, contrastive accuracy {facts["contrastive_accuracy"]:.4f} |
 | made with | {", ".join(f"{name} {version}" for name, version in facts["versions"].items())} |
 | key | {pretraining.key} |
-
-{accuracies}
 """
 
 

@@ -15,22 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.foundation.files import (
-    Damaged,
-    array_file,
-    make_folder,
-    mapped,
-    seal,
-    sealed,
-    set_aside,
-    whole_file,
-)
+from simclr.foundation.files import Damaged, array_file, make_folder, mapped, seal, sealed, set_aside, whole_file
 from simclr.store.once import Report
 
 Array = NDArray[np.float32]
 
 FEATURES = "features"
-FILES = ("train.npy", "test.npy", "views.npy")
 TRAINED, UNTRAINED = "trained", "untrained"
 SCHEMA = 2
 """Before it, one file held every layer and stage of both networks."""
@@ -117,19 +107,16 @@ def writing(folders: Mapping[str, Path], part: str, count: int) -> Iterator[Call
 
 
 def publish(folder: Path, facts: Mapping[str, Any], views: NDArray[np.uint8] | None = None) -> Features:
-    """Seal features that were written, with a few pairs of views beside them where there are such.
+    """Seal features that were written, with a few pairs of views (P, 2, H, W, C) beside them where there are such.
 
-    Args:
-        folder: theirs.
-        facts: what else is worth keeping, with views their ``alignment``.
-        views: (P, 2, H, W, C).
+    ``facts`` are what else is worth keeping, with views their ``alignment``.
 
     Raises:
         OSError: it cannot be written.
     """
-    train, test, pairs = FILES
+    files = ["train.npy", "test.npy"]
     if views is not None:
-        with whole_file(folder / pairs) as file:
+        files.append("views.npy")
+        with whole_file(folder / "views.npy") as file:
             np.save(file, views, allow_pickle=False)
-    files = [train, test] if views is None else [train, test, pairs]
     return Features(folder, seal(folder, files, {"schema": SCHEMA, **facts}))

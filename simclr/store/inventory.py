@@ -7,18 +7,18 @@ import secrets
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from simclr.foundation.files import SET_ASIDE, Damaged, sealed
-from simclr.foundation.work import WORDS, said
+from simclr.foundation.work import WORDS, holder, said
 from simclr.records import result
 from simclr.records.status import queued
 from simclr.store.explain import Stage, availability
 from simclr.store.features import FEATURES
-from simclr.store.once import CLAIM, Place, at_rest, last_word
-from simclr.store.pretraining import Pretraining, every, find, folder
+from simclr.store.once import CLAIM, Place, at_rest
+from simclr.store.pretraining import Pretraining, every, find, folder, folders
 
 BEING_MEASURED = " (being measured)"
 STALE_SECONDS = 3600.0
@@ -36,25 +36,20 @@ class Removable:
 
 @dataclass(frozen=True)
 class Item:
-    """A pretraining in the store.
-
-    Attributes:
-        key: of it.
-        what: data, encoder, head and seed; empty where that is not known.
-        stage: how far it is.
-        size: bytes of its folder.
-        features: bytes of those that are features, which can be made again.
-        changed: seconds since anything in it changed.
-        results: names of the cells that were measured on it, or are being measured.
-    """
+    """A pretraining in the store."""
 
     key: str
     what: str
+    """Data, encoder, head and seed; empty where that is not known."""
     stage: Stage
     size: int
+    """Bytes of its folder."""
     features: int
+    """Bytes of those that are features, which can be made again."""
     changed: float
+    """Seconds since anything in it changed."""
     results: tuple[str, ...]
+    """Names of the cells that were measured on it, are being measured, or are to be."""
 
 
 def inventory(root: str | Path) -> Iterator[Item]:
@@ -86,7 +81,7 @@ def verify(root: str | Path) -> Iterator[tuple[Path, str | None]]:
         if pretraining is None:
             continue
         yield path, None
-        for view in _folders(path / FEATURES):
+        for view in folders(path / FEATURES):
             yield from _verified(view)
     yield from _verified(Path(root) / "baselines")
 
@@ -100,12 +95,9 @@ def prunable(root: str | Path, *, unfinished: bool = False, features: bool = Fal
         features: also those of networks that results use, but for cells that are being measured: whoever asks for them
             again waits until they are made again.
     """
-    unused = [*_unused_pretrainings(root, unfinished), *_unused_baselines(root, unfinished)]
-    if features:
-        gone = {each.path for each in unused}
-        unused += [each for each in _features(root) if each.path.parent not in gone]
-    yield from unused
-    whole = {each.path for each in unused}
+    found = [*_of_pretrainings(root, unfinished, features), *_unused_baselines(root, unfinished)]
+    yield from found
+    whole = {each.path for each in found}
     yield from (each for each in leftovers(root) if whole.isdisjoint(each.path.parents))
 
 
@@ -122,28 +114,22 @@ def leftovers(root: str | Path) -> Iterator[Removable]:
                 yield Removable(path, "left half-written", size)
 
 
-def _unused_pretrainings(root: str | Path, unfinished: bool) -> Iterator[Removable]:
+def _of_pretrainings(root: str | Path, unfinished: bool, features: bool) -> Iterator[Removable]:
     for item in inventory(root):
-        path = folder(root, item.key)
-        if item.stage is Stage.MAKING or item.results or _busy(path):
+        path, there = folder(root, item.key), item.stage is Stage.THERE
+        if item.stage is Stage.MAKING or _busy(path):
             continue
-        if item.stage is Stage.THERE:
+        if there and not item.results:
             yield Removable(path, "no result uses it", item.size)
-        elif unfinished or item.stage is not Stage.UNFINISHED:
+        elif not item.results and (unfinished or item.stage is not Stage.UNFINISHED):
             yield Removable(path, item.stage.value, item.size)
-
-
-def _features(root: str | Path) -> Iterator[Removable]:
-    for item in inventory(root):
-        path = folder(root, item.key)
-        measured = any(name.endswith(BEING_MEASURED) for name in item.results)
-        if item.features and item.stage is Stage.THERE and not measured and not _busy(path):
+        elif features and there and item.features and not _being_measured(item.results):
             yield Removable(path / FEATURES, "can be made again", item.features)
 
 
 def _unused_baselines(root: str | Path, unfinished: bool) -> Iterator[Removable]:
     used = _users(root)
-    for path in _folders(Path(root) / "baselines"):
+    for path in folders(Path(root) / "baselines"):
         if _busy(path):
             continue
         try:
@@ -160,7 +146,7 @@ def remove(path: Path) -> bool:
     """Delete what :func:`prunable` named; False where somebody has begun to make it, or to use it, in the meantime."""
     owner = path.parent if path.name == FEATURES else path
     with at_rest(Place("", owner)) as nobody:
-        if not nobody or (_is_pretraining(owner) and _has_come_into_use(path, owner)):
+        if not nobody or (owner.parent.name == "pretrained" and _has_come_into_use(path, owner)):
             return False
         if not path.is_dir():
             path.unlink(missing_ok=True)
@@ -171,18 +157,18 @@ def remove(path: Path) -> bool:
     return True
 
 
-def _is_pretraining(path: Path) -> bool:
-    return path.parent.name == "pretrained"
-
-
 def _has_come_into_use(path: Path, owner: Path) -> bool:
     """Whether some cell wants a network that none wanted, or is being measured on features, since that was asked."""
     names = _users(owner.parents[1])[owner.name]
-    return any(name.endswith(BEING_MEASURED) for name in names) if path.name == FEATURES else bool(names)
+    return _being_measured(names) if path.name == FEATURES else bool(names)
+
+
+def _being_measured(names: Iterable[str]) -> bool:
+    return any(name.endswith(BEING_MEASURED) for name in names)
 
 
 def _verified(parent: Path) -> Iterator[tuple[Path, str | None]]:
-    for path in _folders(parent):
+    for path in folders(parent):
         try:
             if sealed(path) is not None:
                 yield path, None
@@ -190,19 +176,12 @@ def _verified(parent: Path) -> Iterator[tuple[Path, str | None]]:
             yield path, str(damage)
 
 
-def _folders(parent: Path) -> Iterator[Path]:
-    """The sealed or unfinished folders of a folder; none of what was set aside."""
-    for path in sorted(parent.glob("[!.]*")):
-        if path.is_dir() and not _is_aside(path.name):
-            yield path
-
-
 def _is_aside(name: str) -> bool:
     return SET_ASIDE in name or name.endswith(SET_ASIDE.rstrip("-"))
 
 
 def _busy(path: Path) -> bool:
-    last = last_word(Place("", path))
+    last = holder(Place("", path).claim)
     return last is not None and last.alive
 
 

@@ -129,8 +129,3 @@ def tidy(place: Place) -> None:
     if last is not None and not last.alive:
         with contextlib.suppress(OSError), at_rest(place):
             pass
-
-
-def last_word(place: Place) -> Said | None:
-    """Who is at a thing, or was last and did not finish it; None where nobody is. Takes nothing."""
-    return work.holder(place.claim)

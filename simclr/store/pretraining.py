@@ -23,7 +23,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 
+from simclr.config import Config, EncoderConfig, HeadConfig
+from simclr.config.cell import named_layers
+from simclr.config.validation import resolve
+from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.foundation.files import (
     MANIFEST,
     SET_ASIDE,
@@ -69,16 +74,11 @@ class Pretraining:
         return load_arrays(self.folder / WEIGHTS)
 
     def features_folder(self, seen: str, network: str, layer: str) -> Path:
-        """Where features lie, or will: how the images are seen (:attr:`.cell.Cell.seen`), by which network, where."""
+        """Where features lie, or will: how images are seen (:attr:`.cell.Cell.seen`), by which network, which layer."""
         return self.folder / FEATURES / seen / f"{network}-{layer}"
 
     def features(self, seen: str, network: str, layer: str) -> Features | None:
         """What the network, or the same before its first step, makes of every image; None where it is not known.
-
-        Args:
-            seen: which images, and how it looks at them.
-            network: ``trained`` or ``untrained``.
-            layer: the name of a layer or stage.
 
         Raises:
             Damaged: it was computed, and something is wrong with it.
@@ -115,9 +115,12 @@ def find(root: str | Path, key: str, *, verify: bool = True) -> Pretraining | No
 
 def every(root: str | Path) -> Iterator[Path]:
     """The folder of every pretraining below ``root``, finished or not, by key; none of what was set aside."""
-    for path in sorted((Path(root) / "pretrained").glob("[!.]*")):
-        if path.is_dir() and SET_ASIDE not in path.name:
-            yield path
+    return folders(Path(root) / "pretrained")
+
+
+def folders(parent: Path) -> Iterator[Path]:
+    """The folders of a folder that are sealed or will be; none of what was set aside."""
+    return (path for path in sorted(parent.glob("[!.]*")) if path.is_dir() and SET_ASIDE not in path.name)
 
 
 def publish(where: Path, weights: Arrays, facts: Mapping[str, Any]) -> Pretraining:
@@ -150,6 +153,49 @@ def clear(root: str | Path, key: str, report: Report) -> None:
         report(f"{where}: {damage}: set aside as {aside.name}, and pretrained again")
 
 
+def configuration(folder: Path) -> Config:
+    """The configuration that a pretraining was made from.
+
+    Raises:
+        Damaged: it cannot be read.
+    """
+    try:
+        loaded = OmegaConf.load(folder / CONFIG)
+    except Exception as error:  # YAML of any kind may be in a damaged file
+        raise Damaged(f"{CONFIG} cannot be read") from error
+    return resolve(loaded)  # type: ignore[arg-type]
+
+
+def check_layer(encoder: EncoderConfig, head: HeadConfig, layer: str) -> None:
+    """Whether a network of these has such a layer or stage.
+
+    Raises:
+        InvalidInput: it has not.
+    """
+    names = named_layers(encoder, head)
+    if layer not in names:
+        raise InvalidInput(f"--layer {layer}: this network has {', '.join(names)}.{suggestion(layer, names)}")
+
+
+def network(pretraining: Pretraining) -> Any:
+    """The trained network, encoder and head, as a ``keras.Model`` from images (B, H, W, C) in [0, 1], in float32.
+
+    Raises:
+        Damaged: its files cannot be read, or are not those of the network that the configuration means.
+    """
+    from simclr.model.network import assign_by_name, build_network
+
+    recipe = configuration(pretraining.folder).recipe
+    model = build_network(
+        recipe.encoder, recipe.head, int(pretraining.manifest["channels"]), recipe.pretrain.side, recipe.seed
+    )
+    try:
+        assign_by_name(model, pretraining.weights())
+    except ValueError as error:
+        raise Damaged(str(error)) from error
+    return model
+
+
 def history(where: Path) -> list[dict[str, float]]:
     """A pretraining's epochs as far as they are written down; empty where that cannot be read."""
     try:
@@ -165,14 +211,14 @@ def save_arrays(path: Path, arrays: Arrays) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def load_arrays(path: Path, names: list[str] | None = None) -> dict[str, NDArray[Any]]:
-    """Read all of a file's arrays, or some.
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read a file's arrays.
 
     Raises:
         Damaged: the file or one of them cannot be read.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in (arrays.files if names is None else names)}
+            return dict(arrays)
     except Exception as error:  # a zip file with a bit changed raises almost anything
         raise Damaged(f"{path.name} cannot be read") from error

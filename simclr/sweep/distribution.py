@@ -95,7 +95,8 @@ class Normal:
     sigma: float
 
     def at(self, uniform: float) -> float:
-        return NormalDist().inv_cdf(_open(uniform)) * self.sigma + self.mu
+        inside = min(max(uniform, 1e-12), 1 - 1e-12)  # at 0 and 1 there is no value
+        return NormalDist().inv_cdf(inside) * self.sigma + self.mu
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,3 @@ def is_whole(distribution: Distribution) -> bool:
     return isinstance(distribution, IntUniform) or (
         isinstance(distribution, Rounded) and float(distribution.q).is_integer()
     )
-
-
-def _open(uniform: float) -> float:
-    """Away from 0 and 1, where a normal distribution has no value."""
-    return min(max(uniform, 1e-12), 1 - 1e-12)

@@ -11,22 +11,23 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from simclr.config import Config, Decides, settings
 from simclr.foundation import work
 from simclr.foundation.errors import InvalidInput
-from simclr.foundation.files import make_folder
-from simclr.sweep.drawing import drawn_as, suggest
-from simclr.sweep.hyperband import should_stop
-from simclr.sweep.journal import journal
-from simclr.sweep.space import Hyperband, Sweep, text_of
+from simclr.foundation.files import make_folder, share
+from simclr.sweep.distribution import Categorical, Constant, Distribution, IntUniform, LogUniform, Uniform
+from simclr.sweep.space import Sweep, should_stop, text_of
 
 ATTEMPTS = 3
 """So often is a trial handed out; one that its runner did not survive that often has killed it."""
@@ -46,17 +47,6 @@ class Trial:
     attempt: int = 1
 
 
-@dataclass(frozen=True)
-class TrialStanding:
-    """How a trial stands."""
-
-    number: int
-    state: str
-    overrides: tuple[str, ...]
-    value: float | None
-    looks: tuple[float, ...]
-
-
 class Search:
     """Proposes points and learns from what comes of them.
 
@@ -74,18 +64,17 @@ class Search:
         self.folder = folder(root, sweep.name)
         self._seed = seed
         self._claims: dict[int, work.Claim] = {}
-        self._maximize = sweep.metric is None or sweep.metric.maximize
-        self._drawn = {each.name: drawn_as(each.distribution) for each in sweep.parameters}
+        maximize = sweep.metric is None or sweep.metric.maximize
+        self._sign = 1 if maximize else -1  # Optuna takes looks for values of the metric, and better for better
         make_folder(self.folder)
         # Each creation and each trial is told of at length otherwise.
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._storage = journal(self.folder)
+        self._storage = _journal(self.folder)
         with work.held(self.folder / ".sweep"):
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=sweep.name,
-                direction="maximize" if self._maximize else "minimize",
-                pruner=_Bands(sweep.early_terminate) if sweep.early_terminate else optuna.pruners.NopPruner(),
+                direction="maximize" if maximize else "minimize",
                 load_if_exists=True,
             )
             begun_as = self._study.user_attrs.get("space")
@@ -118,30 +107,24 @@ class Search:
     def report(self, number: int, history: Sequence[float]) -> bool:
         """Tell of a running trial's looks so far (``monitor/knn_accuracy``); any process may.
 
-        Args:
-            number: the trial's.
-            history: from its beginning; what is not finite is no look.
+        ``history`` has all from its beginning; what is not finite is no look.
 
         Returns:
             Whether it should be stopped early; then call :meth:`stopped` once it is.
         """
         trial = self._trial(number)
-        sign = 1 if self._maximize else -1  # Optuna takes looks for values of the metric, and better for better
         looks = [look for look in history if math.isfinite(look)]
         for step in range(len(trial.intermediate_values), len(looks)):
-            self._storage.set_trial_intermediate_value(trial._trial_id, step, sign * looks[step])
-        return self._study.pruner.prune(self._study, self._trial(number))
+            self._storage.set_trial_intermediate_value(trial._trial_id, step, self._sign * looks[step])
+        if self.sweep.early_terminate is None:
+            return False
+        of_all = {each.number: self._looks(each) for each in self._study.get_trials(deepcopy=False)}
+        return should_stop(of_all.pop(number), list(of_all.values()), self.sweep.early_terminate)
 
-    def finished(self, number: int, record: Mapping[str, Any], history: Sequence[float] = ()) -> None:
-        """A trial's cell is finished.
-
-        Args:
-            number: the trial's.
-            record: the cell's.
-            history: all looks of its pretraining, which a metric of the monitor's is the last of.
-        """
+    def finished(self, number: int, record: Mapping[str, Any]) -> None:
+        """A trial's cell is finished, with this record; a metric of the monitor's is the last look that was told of."""
         name = self.sweep.metric.name if self.sweep.metric else ""
-        looks = [look for look in history if math.isfinite(look)] or list(self._looks(self._trial(number)))
+        looks = self._looks(self._trial(number))
         value = (looks[-1] if looks else None) if name == MONITOR else value_of(record, name)
         if name and (value is None or not math.isfinite(value)):
             self.failed(number)
@@ -167,17 +150,6 @@ class Search:
         """A trial's runner is gone without a record: the next one who asks gets it again, a few times."""
         self._release(number)
 
-    def trials(self) -> list[TrialStanding]:
-        """Every trial, in order: finished, failed, stopped, running, or lost (its runner is dead)."""
-        found = []
-        for each in self._study.get_trials(deepcopy=False):
-            state = _STATES[each.state]
-            if state == "running" and each.number not in self._claims and not self._is_claimed(each.number):
-                state = "lost"
-            overrides = tuple(each.user_attrs.get("overrides", ()))
-            found.append(TrialStanding(each.number, state, overrides, each.value, self._looks(each)))
-        return found
-
     def _take_over(self, trial: FrozenTrial) -> Trial | None:
         if trial.number in self._claims or not self._claim(trial.number):
             return None
@@ -189,10 +161,10 @@ class Search:
         return self._proposed(optuna.trial.Trial(self._study, trial._trial_id), attempt)
 
     def _proposed(self, trial: optuna.trial.Trial, attempt: int) -> Trial:
-        texts = []
-        for name, (native, value) in self._drawn.items():
-            texts.append(f"{name}={text_of(value(suggest(trial, name, native)))}")
-        overrides = (*texts, *self.sweep.overrides)
+        varied = (
+            f"{each.name}={text_of(_drawn(trial, each.name, each.distribution))}" for each in self.sweep.parameters
+        )
+        overrides = (*varied, *self.sweep.overrides)
         trial.set_user_attr("overrides", list(overrides))
         trial.set_user_attr("attempt", attempt)
         return Trial(trial.number, overrides, attempt)
@@ -214,9 +186,8 @@ class Search:
             return False
         return max(values) >= metric.target if metric.maximize else min(values) <= metric.target
 
-    def _looks(self, trial: FrozenTrial) -> tuple[float, ...]:
-        sign = 1 if self._maximize else -1
-        return tuple(sign * value for _, value in sorted(trial.intermediate_values.items()))
+    def _looks(self, trial: FrozenTrial) -> list[float]:
+        return [self._sign * value for _, value in sorted(trial.intermediate_values.items())]
 
     def _trial(self, number: int) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[number]
@@ -226,15 +197,8 @@ class Search:
         self._study.tell(number, value, state=state, skip_if_finished=True)
         self._release(number)
 
-    def _claim_of(self, number: int) -> Path:
-        return self.folder / f".trial-{number}"
-
-    def _is_claimed(self, number: int) -> bool:
-        holder = work.holder(self._claim_of(number))
-        return holder is not None and holder.alive
-
     def _claim(self, number: int) -> bool:
-        if (claim := work.take(self._claim_of(number))) is not None:
+        if (claim := work.take(self.folder / f".trial-{number}")) is not None:
             self._claims[number] = claim
         return claim is not None
 
@@ -262,20 +226,49 @@ def value_of(record: Mapping[str, Any], metric: str) -> float | None:
     return float(found) if isinstance(found, (int, float)) else None
 
 
-class _Bands(optuna.pruners.BasePruner):
-    """W&B's early termination as a pruner of Optuna's."""
+def _drawn(trial: optuna.trial.Trial, name: str, distribution: Distribution) -> Any:
+    """The value that a trial draws, or drew before.
 
-    def __init__(self, hyperband: Hyperband) -> None:
-        self._hyperband = hyperband
+    From Optuna's own distribution where it has the same one, so that a model of it knows what is near what; else of a
+    uniform number, from which the value is made as the distribution is defined.
+    """
+    match distribution:
+        case Constant(value):
+            return value
+        case Uniform(low, high):
+            return trial.suggest_float(name, low, high)
+        case LogUniform(low, high):
+            return trial.suggest_float(name, low, high, log=True)
+        case IntUniform(low, high):
+            return trial.suggest_int(name, low, high)
+        case Categorical(several, None) if len(set(map(text_of, several))) == len(several):
+            by_text = {text_of(value): value for value in several}
+            return by_text[trial.suggest_categorical(name, tuple(by_text))]
+    return distribution.at(trial.suggest_float(name, 0.0, 1.0))
 
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        sign = 1 if study.direction is optuna.study.StudyDirection.MAXIMIZE else -1
-        histories = {
-            each.number: [sign * value for _, value in sorted(each.intermediate_values.items())]
-            for each in study.get_trials(deepcopy=False)
-        }
-        history = histories.pop(trial.number)
-        return should_stop(history, list(histories.values()), self._hyperband)
+
+def _journal(folder: Path) -> JournalStorage:
+    """Optuna's journal, which many processes write to, made where it is missing."""
+    file = folder / "journal.log"
+    if not file.exists():
+        file.touch()
+        share(file)
+    return JournalStorage(JournalFileBackend(str(file), lock_obj=_JournalLock(folder / ".journal")))
+
+
+class _JournalLock(JournalFileOpenLock):
+    """Optuna's own locks outlive a killed holder by half a minute; this one dies with it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder))
+        self._folder, self._inside = folder, ExitStack()
+
+    def acquire(self) -> bool:
+        self._inside.enter_context(work.held(self._folder))
+        return True
+
+    def release(self) -> None:
+        self._inside.close()
 
 
 def _space(sweep: Sweep) -> str:
@@ -287,12 +280,3 @@ def _space(sweep: Sweep) -> str:
     return hashlib.sha256(
         repr((sweep.method, sweep.metric and (sweep.metric.name, sweep.metric.maximize), varied, kept)).encode()
     ).hexdigest()
-
-
-_STATES = {
-    TrialState.COMPLETE: "finished",
-    TrialState.FAIL: "failed",
-    TrialState.PRUNED: "stopped",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}

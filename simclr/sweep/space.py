@@ -6,7 +6,6 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -79,9 +78,32 @@ class Sweep:
     metric: Metric | None = None
     early_terminate: Hyperband | None = None
     run_cap: int | None = None
-    project: str | None = None
-    entity: str | None = None
-    description: str | None = None
+
+
+def should_stop(history: Sequence[float], others: Sequence[Sequence[float]], hyperband: Hyperband) -> bool:
+    """Whether a trial is not among the best at the last band that it has reached (Li et al. 2017, arXiv 1603.06560).
+
+    Of n trials that reached it, the best n / ``eta`` and one more go on, as W&B has it.
+
+    Args:
+        history: the trial's looks so far, the higher the better.
+        others: those of all other trials, finished, stopped or running.
+        hyperband: the bands, each the number of looks before the one that counts.
+
+    Returns:
+        Whether to stop it. Strictly, the look at the band decides; else the best look until now.
+
+    >>> rule = Hyperband(bands=(1, 2), eta=2, strict=True)
+    >>> should_stop([0.1, 0.2], [[0.1, 0.3, 0.4], [0.1, 0.4, 0.5]], rule), should_stop([0.1], [[0.9, 0.9]], rule)
+    (True, False)
+    """
+    reached = [band for band in hyperband.bands if band < len(history)]
+    if not reached:
+        return False
+    band = reached[-1]
+    there = sorted((each[band] for each in (history, *others) if len(each) > band), reverse=True)
+    needed = there[int(len(there) / hyperband.eta)]
+    return (history[band] if hyperband.strict else max(history)) < needed
 
 
 def points(sweep: Sweep) -> Iterator[tuple[str, ...]]:
@@ -117,7 +139,7 @@ def text_of(value: Any) -> str:
     return QuotedString(text=text, quote=Quote.single).with_quotes()
 
 
-def with_overrides(sweep: Sweep, overrides: Sequence[str], conf: Path = CONF) -> Sweep:
+def with_overrides(sweep: Sweep, overrides: Sequence[str]) -> Sweep:
     """The sweep with the command line's overrides, which win over the file's.
 
     One value sets what the file varied; several (``head=none,one_relu`` or ``seed=range(3)``) vary it. ``run_cap=20``
@@ -134,7 +156,7 @@ def with_overrides(sweep: Sweep, overrides: Sequence[str], conf: Path = CONF) ->
         if key == "run_cap":
             cap = _run_cap(text.partition("=")[2])
             continue
-        check_override(text, conf)
+        check_override(text)
         several = _several(text)
         varied.pop(key, None)
         fixed.pop(key, None)
@@ -145,13 +167,13 @@ def with_overrides(sweep: Sweep, overrides: Sequence[str], conf: Path = CONF) ->
     return replace(sweep, overrides=tuple(fixed.values()), parameters=tuple(varied.values()), run_cap=cap)
 
 
-def check_override(text: str, conf: Path = CONF) -> None:
+def check_override(text: str) -> None:
     """Whether an override is one that the schema has, with a value that is valid by itself.
 
     Raises:
         InvalidInput: it is not.
     """
-    if (wrong := explain([text], conf)) is not None:
+    if (wrong := explain([text], CONF)) is not None:
         raise wrong
     (override,) = OverridesParser.create().parse_overrides([text])
     if "${" in text or override.key_or_group not in _KNOWN or override.is_sweep_override():
@@ -159,13 +181,13 @@ def check_override(text: str, conf: Path = CONF) -> None:
     validate_one(override.key_or_group, _KNOWN[override.key_or_group], override.value())
 
 
-def check_parameter(name: str, distribution: Distribution, conf: Path = CONF) -> None:
+def check_parameter(name: str, distribution: Distribution) -> None:
     """Whether a setting or group of this name exists and takes what the distribution gives.
 
     Raises:
         InvalidInput: it does not.
     """
-    groups = [folder.name for folder in conf.iterdir() if folder.is_dir()]
+    groups = [folder.name for folder in CONF.iterdir() if folder.is_dir()]
     if name not in _KNOWN and name not in groups:
         raise InvalidInput(f"{name}: there is no such key.{suggestion(name, [*_KNOWN, *groups])}")
     if not isinstance(distribution, (Constant, Categorical)):
@@ -175,7 +197,7 @@ def check_parameter(name: str, distribution: Distribution, conf: Path = CONF) ->
         if "float" not in kind and not is_whole(distribution):
             raise InvalidInput(f"{name}: takes whole numbers; give it int_uniform, or a rounded one with a whole q")
     for value in ends(distribution):
-        check_override(f"{name}={text_of(value)}", conf)
+        check_override(f"{name}={text_of(value)}")
 
 
 def metric_name(given: str) -> str | None:

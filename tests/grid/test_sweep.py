@@ -7,6 +7,7 @@ import pytest
 from simclr.sweep.file import read
 from simclr.sweep.search import Search
 from tests.grid.processes import ABLATION, RUN, SMALL, SWEEP, pretrained, records
+from tests.sweep.standings import standings
 
 PROBES = f"""
     program: run.py
@@ -23,8 +24,7 @@ PROBES = f"""
 
 
 def trials(path, root, *overrides):
-    found = Search(read(path, overrides), root).trials()
-    return [(each.state, each.value) for each in found]
+    return [(each.state, each.value) for each in standings(Search(read(path, overrides), root))]
 
 
 @pytest.mark.slow

@@ -18,8 +18,8 @@ import pytest
 
 from simclr.foundation import work
 from simclr.foundation.errors import RunFailed
-from simclr.foundation.work import Claim, ClaimLost, this_process
-from simclr.store.once import Place, last_word, made_once
+from simclr.foundation.work import Claim, ClaimLost, holder, this_process
+from simclr.store.once import Place, made_once
 from tests.mounts import private_mounts
 
 
@@ -106,7 +106,7 @@ def test_a_maker_that_fails_gives_its_claim_back(thing, error):
 
     with pytest.raises(type(error)):
         thing.obtain(fail)
-    assert last_word(thing.place) is None
+    assert holder(thing.place.claim) is None
     assert thing.obtain() == "me"
     assert thing.is_clean()
 
@@ -118,7 +118,7 @@ def test_one_that_had_begun_leaves_word_of_how_far_it_came(thing):
 
     with pytest.raises(SystemExit):
         thing.obtain(stop)
-    last = last_word(thing.place)
+    last = holder(thing.place.claim)
     assert (last.process, last.alive, last.facts["epoch"]) == (this_process(), False, 3)
     assert thing.obtain() == "me"
     assert thing.said == []  # nobody waited for it
@@ -245,18 +245,18 @@ def test_what_a_killed_process_has_left_needs_no_cleaning_up(thing, tmp_path):
 
 
 def test_who_is_at_it_can_be_read_without_taking_or_leaving_anything(thing, tmp_path):
-    assert last_word(thing.place) is None
+    assert holder(thing.place.claim) is None
     maker = process(tmp_path, WHEN_TOLD)
     assert maker.stdout.readline() == "making\n"
     before = sorted(path.name for path in tmp_path.rglob("*"))
-    found = last_word(thing.place)
+    found = holder(thing.place.claim)
     assert (found.process.host, found.process.pid, found.alive) == (platform.node(), maker.pid, True)
     assert (found.facts["epoch"], found.facts["epochs"]) == (3, 7)
     assert str(found).startswith(f"process {maker.pid} on {platform.node()}, since ")
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
     maker.kill()
     maker.communicate()
-    found = last_word(thing.place)
+    found = holder(thing.place.claim)
     assert (found.process.pid, found.alive, found.facts["epoch"]) == (maker.pid, False, 3)
 
 
@@ -315,7 +315,7 @@ def test_a_holder_that_was_taken_over_notices_before_it_publishes_and_uses_the_o
 
     assert thing.obtain(make) == "the other's"
     assert thing.said == ["giving way at the thing: another process took over while this one was silent"]
-    assert last_word(thing.place).process.host == "another-machine"  # whose it is to remove
+    assert holder(thing.place.claim).process.host == "another-machine"  # whose it is to remove
 
 
 def test_a_holder_whose_file_is_gone_gives_way_and_makes_it_anew_where_nobody_has(thing):

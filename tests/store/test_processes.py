@@ -265,12 +265,12 @@ def kill_the_holder(reference: Reference, root: Path, commands: list[Command]) -
     """Kill whoever is pretraining, amid it, and return it."""
     place = store.place(root, reference.key)
 
-    def holder() -> Command | None:
-        found = store.last_word(place)
+    def at_it() -> Command | None:
+        found = holder(place.claim)
         return next((each for each in commands if found and each.process.pid == found.process.pid), None)
 
-    assert commands[0].until(lambda: holder() and checkpoints(root))
-    victim = holder()
+    assert commands[0].until(lambda: at_it() and checkpoints(root))
+    victim = at_it()
     victim.kill()
     return victim
 

@@ -26,9 +26,9 @@ from simclr.sweep.distribution import (
     Rounded,
     Uniform,
 )
-from simclr.sweep.hyperband import should_stop
 from simclr.sweep.search import ATTEMPTS, Search, folder, value_of
-from simclr.sweep.space import Hyperband, Metric, Parameter, Sweep
+from simclr.sweep.space import Hyperband, Metric, Parameter, Sweep, should_stop
+from tests.sweep.standings import standings
 
 ACCURACY = Metric("probe/test_accuracy", maximize=True)
 
@@ -172,20 +172,21 @@ def test_trials_are_told_apart_by_how_they_ended(tmp_path):
     search.report(2, [0.1, float("nan"), 0.2])
     search.stopped(2)
     search.finished(3, {"probe": None})
-    states = search.trials()
+    states = standings(search)
     assert [each.state for each in states] == ["finished", "failed", "stopped", "failed", "running"]
     assert [each.value for each in states[:2]] == [0.9, None]
-    assert states[2].looks == (0.1, 0.2)
+    assert states[2].looks == [0.1, 0.2]
     search.failed(0)
-    assert search.trials()[0].state == "finished"
+    assert standings(search)[0].state == "finished"
 
 
 def test_a_trial_led_by_the_monitor_has_its_last_look_as_its_value(tmp_path):
     search = Search(made(metric=Metric("monitor/knn_accuracy", maximize=True)), tmp_path)
     search.report(search.ask().number, [0.1, 0.3])
     search.finished(0, {})
-    search.finished(search.ask().number, {}, history=[0.2, 0.4, float("nan")])
-    assert [each.value for each in search.trials()] == [0.3, 0.4]
+    search.report(search.ask().number, [0.2, 0.4, float("nan")])
+    search.finished(1, {})
+    assert [each.value for each in standings(search)] == [0.3, 0.4]
 
 
 def test_a_trial_that_is_given_back_is_asked_for_again(tmp_path):
@@ -203,7 +204,7 @@ def test_however_often_a_trial_is_interrupted_it_is_asked_for_again(tmp_path):
         number = search.ask().number
         search.given_back(number)
     assert number == 0
-    assert Search(made(run_cap=1), tmp_path).trials()[0].state == "lost"
+    assert standings(Search(made(run_cap=1), tmp_path))[0].state == "lost"
 
 
 ASK = """
@@ -228,16 +229,16 @@ def test_a_trial_whose_runner_is_killed_is_handed_out_again_and_not_before(tmp_p
     search = Search(made(method, run_cap=2), tmp_path)
     assert search.ask().number == 1
     assert search.ask() is None
-    assert search.trials()[0].state == "running"
+    assert standings(search)[0].state == "running"
     process.send_signal(signal.SIGKILL)
     process.wait(10)
-    assert search.trials()[0].state == "lost"
+    assert standings(search)[0].state == "lost"
     again = search.ask()
     assert (again.number, again.attempt) == (0, 2)
     assert str(again.overrides) in asked
     search.report(0, [0.5])
     search.finished(0, record(0.5))
-    assert search.trials()[0].state == "finished"
+    assert standings(search)[0].state == "finished"
 
 
 def test_a_trial_that_kills_its_runners_is_given_up(tmp_path):
@@ -247,7 +248,7 @@ def test_a_trial_that_kills_its_runners_is_given_up(tmp_path):
         numbers.append(search.ask().number)
         search.lost(numbers[-1])
     assert numbers == [0] * ATTEMPTS + [1]
-    assert Search(made(), tmp_path).trials()[0].state == "failed"
+    assert standings(Search(made(), tmp_path))[0].state == "failed"
 
 
 def _search_along(root, count, queue):
@@ -268,7 +269,7 @@ def test_processes_that_search_together_share_the_trials(tmp_path):
     for worker in workers:
         worker.join(30)
     assert asked == list(range(20))
-    assert [each.state for each in Search(made(run_cap=20), tmp_path).trials()] == ["finished"] * 20
+    assert [each.state for each in standings(Search(made(run_cap=20), tmp_path))] == ["finished"] * 20
 
 
 RULE = Hyperband(bands=(1, 3), eta=2, strict=True)
@@ -320,7 +321,7 @@ def test_early_termination_goes_by_the_monitors_looks_whatever_the_goal(tmp_path
     assert not search.report(bad, [0.3])
     assert search.report(bad, [0.3, 0.4])
     assert search.report(bad, [0.3, 0.4])
-    assert search.trials()[bad].looks == (0.3, 0.4)
+    assert standings(search)[bad].looks == [0.3, 0.4]
 
 
 def test_values_are_found_in_records():
