@@ -12,9 +12,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from simclr.config.augment import AugmentConfig
-from simclr.config.head import RELU_LAYERS, HeadConfig, forward_layers
-from simclr.config.schema import LABELLED_TRAINING, Config, EncoderConfig, ProbeConfig
+from simclr.config.method import RELU_LAYERS, AugmentConfig, EncoderConfig, HeadConfig, forward_layers
+from simclr.config.schema import LABELLED_TRAINING, Config, ProbeConfig
 from simclr.config.setting import Decides, decisive, settings
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.foundation.files import as_file_name

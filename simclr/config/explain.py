@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from simclr.config.schema import Config
-from simclr.config.setting import settings
+from simclr.config.setting import kind, settings
 from simclr.foundation.errors import InvalidInput, one_line, suggestion
 
 WITH_A_VALUE = (
@@ -95,8 +95,7 @@ def _explain_one(override: Override, value: Any, groups: dict[str, list[str]]) -
         OmegaConf.update(OmegaConf.structured(Config), key, value)
     except OmegaConfBaseException:
         valid = known[key].metadata["valid"]
-        kind = _KINDS.get(str(known[key].type), str(known[key].type))
-        return InvalidInput(f"{key}={text}: valid is {kind}{f', {valid}' if valid else ''}")
+        return InvalidInput(f"{key}={text}: valid is {kind(known[key])}{f', {valid}' if valid else ''}")
     return None
 
 
@@ -114,18 +113,6 @@ def _explain_option(group: str, given: str, options: list[str]) -> InvalidInput 
         return InvalidInput(f"{group}=null: that is how it is unless another one is chosen; leave it out")
     near = suggestion(given, options)
     return InvalidInput(f"{group}={given}: there is no such option; valid is {', '.join(options)}.{near}")
-
-
-_KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "int | None": "a whole number or null",
-    "list[int]": "a list of whole numbers",
-    "list[float]": "a list of numbers",
-    "list[Any]": "a list of [side in pixels, share of the steps]",
-    "int | str": "a negative index or a name",
-    "str": "a name",
-}
 
 
 def _values(override: Override) -> list[Any]:

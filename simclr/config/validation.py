@@ -9,9 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from simclr.config import home, registration  # noqa: F401 - registers the schema
-from simclr.config.augment import AugmentConfig
-from simclr.config.head import RELU_LAYERS, HeadConfig
-from simclr.config.schema import OF_ITS_QUESTION, Config, EncoderConfig, PretrainConfig
+from simclr.config.method import RELU_LAYERS, AugmentConfig, EncoderConfig, HeadConfig, PretrainConfig
+from simclr.config.schema import OF_ITS_QUESTION, Config
 from simclr.config.setting import OneOf, Range, settings
 from simclr.foundation.errors import InvalidInput, one_line, suggestion
 
