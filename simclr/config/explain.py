@@ -85,7 +85,9 @@ def _explain_one(override: Override, value: Any, groups: dict[str, list[str]]) -
     if key.startswith("hydra"):
         return None
     if override.is_add() or override.is_delete():
-        return _explain_sign(override, str(text), known=key in known or key in groups)
+        added = f"+{key}={text}: it is there already; type {key}={text}"
+        told = added if override.is_add() else f"~{key}: it cannot be taken away; type {key}=VALUE"
+        return InvalidInput(told) if key in known or key in groups else None
     if key in groups:
         return _explain_option(key, str(text), groups[key])
     if key not in known:
@@ -99,13 +101,6 @@ def _explain_one(override: Override, value: Any, groups: dict[str, list[str]]) -
     return None
 
 
-def _explain_sign(override: Override, value: str, *, known: bool) -> InvalidInput | None:
-    key = override.key_or_group
-    if known and override.is_add():
-        return InvalidInput(f"+{key}={value}: it is there already; type {key}={value}")
-    return InvalidInput(f"~{key}: it cannot be taken away; type {key}=VALUE") if known else None
-
-
 def _explain_option(group: str, given: str, options: list[str]) -> InvalidInput | None:
     if given in options:
         return None
@@ -116,6 +111,6 @@ def _explain_option(group: str, given: str, options: list[str]) -> InvalidInput 
 
 
 def _values(override: Override) -> list[Any]:
-    if override.is_sweep_override():
-        return list(override.sweep_string_iterator()) if override.is_choice_sweep() else []
-    return [override.value()]
+    if override.is_choice_sweep():
+        return list(override.sweep_string_iterator())
+    return [] if override.is_sweep_override() else [override.value()]
