@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 SET_ASIDE = ".set-aside-"
 CLOCK_SECONDS = 30.0
+
+_clocks: dict[int, tuple[float, float]] = {}
+"""By device, how far its clock is ahead of this process's, and when that was seen."""
 
 
 class Damaged(Exception):
@@ -96,7 +98,7 @@ def server_time(folder: Path) -> float:
     One's own where nothing can be written there. The difference to one's own is remembered for half a minute.
     """
     device = folder.stat().st_dev
-    known = _clocks().get(device)
+    known = _clocks.get(device)
     if known is None or time.monotonic() - known[1] > CLOCK_SECONDS:
         path, ahead = folder / f".clock-{secrets.token_hex(4)}", time.time()
         with contextlib.suppress(OSError):
@@ -106,14 +108,8 @@ def server_time(folder: Path) -> float:
             finally:
                 os.close(descriptor)
                 path.unlink(missing_ok=True)
-        known = _clocks()[device] = ahead - time.monotonic(), time.monotonic()
+        known = _clocks[device] = ahead - time.monotonic(), time.monotonic()
     return known[0] + time.monotonic()
-
-
-@cache
-def _clocks() -> dict[int, tuple[float, float]]:
-    """By device, how far its clock is ahead of this process's, and when that was seen."""
-    return {}
 
 
 def as_file_name(text: str) -> str:
