@@ -54,15 +54,13 @@ class Patience:
         seconds: float,
         act: Callable[[], Value],
         progress: Callable[[], int] | None = None,
-        meanwhile: Callable[[], Any] | None = None,
     ) -> Value:
         """What a call returns or raises, unless it takes longer.
 
         Args:
-            seconds: how long it may take, of what is left, counted from when ``meanwhile`` is done.
+            seconds: how long it may take, of what is left.
             act: called in another thread, unless nothing may be waited for.
             progress: of the call; whenever there is more of it than ever, the call has as long again.
-            meanwhile: done here before the call is waited for.
 
         Raises:
             TimeoutError: it does. It is left behind in its thread, which keeps no process alive.
@@ -81,8 +79,6 @@ class Patience:
 
         thread = threading.Thread(target=run, name="wandb call", daemon=True)
         thread.start()
-        if meanwhile is not None:
-            meanwhile()
         begun, seen = time.monotonic(), progress() if progress else 0
         while thread.is_alive() and (waited := time.monotonic() - begun) < seconds:
             thread.join(min(seconds - waited, 1.0) if progress else seconds)
