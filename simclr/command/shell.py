@@ -43,6 +43,7 @@ GO_ON = "what was finished is kept, and the same command goes on from there"
 log = logging.getLogger(__name__)
 
 
+@shown_as_can_be()
 def main(task: Callable[[], Any]) -> int:
     """Run Hydra's entry point and turn whatever comes out of it into an exit code and at most one line.
 
@@ -52,11 +53,6 @@ def main(task: Callable[[], Any]) -> int:
     Returns:
         The exit code.
     """
-    with shown_as_can_be():
-        return _main(task)
-
-
-def _main(task: Callable[[], Any]) -> int:
     # Hydra prints errors its own way, in several lines and with code 1, unless it is told to let them through.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # A log file on a full disk is no reason for a traceback; what matters fails by itself.

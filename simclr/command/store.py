@@ -13,8 +13,6 @@ from rich.table import Table
 from simclr.command.outcome import exit_code
 from simclr.foundation.errors import suggestion
 
-CONSOLE = Console(soft_wrap=True, highlight=False)
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand.
@@ -83,12 +81,12 @@ def _list(options: argparse.Namespace) -> int:
         sizes = _bytes(item.size), _bytes(item.features)
         table.add_row(item.key, item.what, item.stage.value, *sizes, _age(item.changed), users)
     if table.rows:
-        (CONSOLE if CONSOLE.is_terminal else Console(width=160)).print(table)
+        Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False).print(table)
     else:
-        CONSOLE.print(f"no pretraining below {options.root}; python run.py makes one", markup=False)
+        print(f"no pretraining below {options.root}; python run.py makes one")
     if left := list(leftovers(options.root)):
         size = _bytes(sum(each.size for each in left))
-        CONSOLE.print(f"{len(left)} set aside or left half-written, {size}: see prune", markup=False)
+        print(f"{len(left)} set aside or left half-written, {size}: see prune")
     return 0
 
 
@@ -97,7 +95,7 @@ def _explain(options: argparse.Namespace) -> int:
     from simclr.store.explain import explain
 
     for line in explain(compose(options.overrides)):
-        CONSOLE.print(line, markup=False)
+        print(line)
     return 0
 
 
@@ -109,8 +107,8 @@ def _verify(options: argparse.Namespace) -> int:
         checked += 1
         if damage is not None:
             damaged += 1
-            CONSOLE.print(f"{path}: {damage}", markup=False)
-    CONSOLE.print(f"{checked} folders checked, {damaged} damaged", markup=False)
+            print(f"{path}: {damage}")
+    print(f"{checked} folders checked, {damaged} damaged")
     return 1 if damaged else 0
 
 
@@ -122,7 +120,7 @@ def _export(options: argparse.Namespace) -> int:
     pretraining = named(options.root, options.key)
     start_tensorflow(None)
     export(pretraining, options.root, options.directory, options.layer, onnx=options.onnx)
-    CONSOLE.print(f"wrote {options.directory}", markup=False)
+    print(f"wrote {options.directory}")
     return 0
 
 
@@ -140,7 +138,7 @@ def _embed(options: argparse.Namespace) -> int:
     )
     if failures:
         print(f"left out: {named_files(failures)}", file=sys.stderr)
-    CONSOLE.print(f"wrote {options.out}: {count:,} rows", markup=False)
+    print(f"wrote {options.out}: {count:,} rows")
     return 1 if failures else 0
 
 
@@ -154,14 +152,12 @@ def _prune(options: argparse.Namespace) -> int:
     total = 0
     for each in list(prunable(options.root, unfinished=options.unfinished, features=options.features)):
         if options.yes and not remove(each.path):
-            CONSOLE.print(f"kept {each.path}: somebody is at it now", markup=False)
+            print(f"kept {each.path}: somebody is at it now")
             continue
         total += each.size
         done = "deleted" if options.yes else "would delete"
-        CONSOLE.print(f"{done} {each.path}: {each.reason}, {_bytes(each.size)}", markup=False)
-    CONSOLE.print(
-        f"{_bytes(total)} {'freed' if options.yes else 'could be freed; with --yes it is deleted'}", markup=False
-    )
+        print(f"{done} {each.path}: {each.reason}, {_bytes(each.size)}")
+    print(f"{_bytes(total)} {'freed' if options.yes else 'could be freed; with --yes it is deleted'}")
     return 0
 
 
