@@ -82,9 +82,7 @@ class Cell:
             "cell": self.name,
             "pretraining.key": self.key,
             "data.digest": self.digest,
-            "layer.name": self.layer.name,
-            "layer.index": self.layer.index,
-            "layer.width": self.layer.width,
+            **{f"layer.{name}": value for name, value in asdict(self.layer).items()},
         }
 
 

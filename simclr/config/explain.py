@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
@@ -16,11 +17,6 @@ from simclr.config.schema import Config
 from simclr.config.setting import kind, settings
 from simclr.foundation.errors import InvalidInput, one_line, suggestion
 
-WITH_A_VALUE = (
-    *("--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"),
-    *("--info", "-i", "--experimental-rerun"),
-)
-"""Options of Hydra's own that are followed by a value."""
 NULLABLE = ("experiment", "transfer", "recorded")
 """Groups of which none need be chosen."""
 
@@ -35,11 +31,13 @@ def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
     Returns:
         The error as a person needs it: the key, the value, what is valid; None where the overrides are not to blame.
     """
-    overrides, name = _without_options(arguments)
-    if name not in (None, "config"):
-        return InvalidInput(f"--config-name={name}: there is no such configuration; valid is config, or leave it out")
+    given = get_args_parser().parse_intermixed_args(arguments)
+    if given.config_name not in (None, "config"):
+        return InvalidInput(
+            f"--config-name={given.config_name}: there is no such configuration; valid is config, or leave it out"
+        )
     groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in conf.iterdir()}
-    for text in overrides:
+    for text in given.overrides:
         try:
             (override,) = OverridesParser.create().parse_overrides([text])
         except HydraException as error:
@@ -49,20 +47,6 @@ def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
             if found is not None:
                 return found
     return None
-
-
-def _without_options(arguments: list[str]) -> tuple[list[str], str | None]:
-    """The overrides of a command line, and the configuration that an option names."""
-    overrides, name = [], None
-    rest = iter(arguments)
-    for argument in rest:
-        option, equals, value = argument.partition("=")
-        if not argument.startswith("-"):
-            overrides.append(argument)
-        elif option in WITH_A_VALUE:
-            value = value if equals else next(rest, "")
-            name = value if option in ("--config-name", "-cn") else name
-    return overrides, name
 
 
 def _not_understood(text: str, error: HydraException, *, free: bool) -> str:

@@ -33,24 +33,16 @@ def reason(error: BaseException) -> str:
     return one_line(error)[:200]
 
 
-def prepare_environment(folder: Path) -> None:
-    """What the client's process reads when it starts: its caches lie with our files, and it reports to nobody else."""
-    for name, value in (
-        ("WANDB_DATA_DIR", folder / "data"),
-        ("WANDB_CACHE_DIR", folder / "cache"),
-        ("WANDB_ERROR_REPORTING", "false"),
-    ):
-        os.environ.setdefault(name, str(value))
-
-
-def set_up() -> None:
-    """Start the client's process.
+def set_up(folder: Path) -> None:
+    """Start the client's process: its caches lie in a folder of ours, and it reports to nobody else.
 
     At exit the client says goodbye to it; where it has gone before, which costs nothing by then, its traceback is for
     the debug log.
     """
     import wandb
 
+    for name, value in (("DATA_DIR", folder / "data"), ("CACHE_DIR", folder / "cache"), ("ERROR_REPORTING", "false")):
+        os.environ.setdefault(f"WANDB_{name}", str(value))
     sys.unraisablehook = _unraisable
     threading.excepthook = _of_a_thread
     with _standard_output_elsewhere():

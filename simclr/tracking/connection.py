@@ -41,6 +41,7 @@ class Connection:
         self.folder: Path | None = None
         self.patience = patience
         self._settings, self._root = settings, Path(root).resolve()
+        self._set_up = partial(client.set_up, self._root / "wandb")
         self._stop = threading.Event()
         self._told = self._broken = False
 
@@ -86,9 +87,8 @@ class Connection:
             import wandb.apis.public  # noqa: F401
         except ImportError as error:
             return self._tell(f"the client cannot be imported ({one_line(error)}), so nothing is tracked")
-        client.prepare_environment(self._root / "wandb")
         try:
-            self.patience.wait(self.patience.left / 2, client.set_up)
+            self.patience.wait(self.patience.left / 2, self._set_up)
             mode = client.resolve_mode(self._settings.mode)
         except Exception as error:
             return self._tell(f"the client does not start ({reason(error)}), so nothing is tracked")
@@ -168,7 +168,7 @@ class Connection:
         tracking, own = self._settings, not self.in_agent
 
         def init() -> wandb.Run:
-            client.set_up()  # again, where an attempt before this one was let go
+            self._set_up()  # again, where an attempt before this one was let go
             return wandb.init(
                 project=tracking.project if own else None,
                 entity=tracking.entity if own else None,

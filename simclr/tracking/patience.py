@@ -15,11 +15,9 @@ Value = TypeVar("Value")
 class Patience:
     """How long, in seconds, W&B is waited for in vain: one budget, from which every wait of a process takes its time.
 
-    Only waiting that ended badly is taken from it: for a call that failed or was given up. What ended well has cost
-    nothing, and a transfer goes on for as long as more of it arrives, so a slow server is waited for as often as it
-    takes, and a long run with thousands of calls has the whole budget at its end. A server that fails costs no more
-    than the budget, in whichever ways, at whichever calls, and in however many runs of the process. Once it is spent,
-    nothing is waited for.
+    Only waiting that ended badly is taken from it: for a call that failed or was given up. A slow server is waited for
+    as often as it takes, and for as long as more of a transfer arrives; one that fails costs no more than the budget,
+    at whichever calls, and in however many runs of the process. Once it is spent, nothing is waited for.
 
     Two thirds of it no server is waited for before the end of a run, when the client sends what it has not sent, and
     writes down what it could not send. The client's own process, which is here, may take half of what is left at once.
