@@ -45,14 +45,7 @@ log = logging.getLogger(__name__)
 
 @shown_as_can_be()
 def main(task: Callable[[], Any]) -> int:
-    """Run Hydra's entry point and turn whatever comes out of it into an exit code and at most one line.
-
-    Args:
-        task: a function decorated with ``hydra.main``.
-
-    Returns:
-        The exit code.
-    """
+    """Run a function decorated with ``hydra.main``: whatever comes out of it is an exit code and at most one line."""
     # Hydra prints errors its own way, in several lines and with code 1, unless it is told to let them through.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # A log file on a full disk is no reason for a traceback; what matters fails by itself.

@@ -198,12 +198,7 @@ def cell_identity(config: Config, digest: str, asked: str | None = None) -> dict
 
 
 def describe(config: Config, digest: str, asked: str | None = None) -> Cell:
-    """The cell that a configuration and the content of its data mean.
-
-    Args:
-        config: as it was composed.
-        digest: of the images that are pretrained on.
-        asked: with ``transfer``, of those that are probed on.
+    """The cell that a configuration means, by the content of its images and, with ``transfer``, of those asked about.
 
     Raises:
         ImpossibleCell: there is no such cell.

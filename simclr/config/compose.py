@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -40,15 +40,6 @@ _KNOWN = frozenset(key for key, _, _ in settings(Config))
 _REFERENCE = re.compile(r"\$\{(\w[\w.]*)\}")
 
 
-@dataclass(frozen=True)
-class _Value:
-    """A plain setting: its section, empty for those of the cell itself, its name there, and its value."""
-
-    section: str
-    name: str
-    value: Any
-
-
 class _Other(Enum):
     """An override that is no plain setting."""
 
@@ -57,15 +48,13 @@ class _Other(Enum):
 
 
 class Composer:
-    """Makes configurations of overrides, and remembers what Hydra made for the next ones."""
+    """Makes configurations of overrides, and remembers what Hydra made for the next ones.
+
+    Hydra is asked by ``compose``, from overrides to a configuration without its ``hydra`` section: by default its own
+    ``compose`` over ``conf``, within a program that Hydra started with what it was started with.
+    """
 
     def __init__(self, compose: Callable[[list[str]], DictConfig] | None = None) -> None:
-        """Read which options there are, and what is read elsewhere in them.
-
-        Args:
-            compose: from overrides to the composed configuration, without its ``hydra`` section; by default Hydra's own
-                ``compose`` over ``conf``, within a program that Hydra started with what it was started with.
-        """
         self._by_hydra = compose or _by_hydra
         self._kind = cache(self._kind_of)
         self._composed: dict[tuple[str, ...], Config] = {}
@@ -93,17 +82,15 @@ class Composer:
                 self._composed[choices] = typed(self._by_hydra(list(choices)))
         except (*NOT_COMPOSED, InvalidInput):
             return self._whole(overrides)
-        config, own = copy(self._composed[choices]), set()
-        for each in kinds:
-            if not isinstance(each, _Value):
-                continue
-            if each.section and each.section not in own:
-                own.add(each.section)
-                setattr(config, each.section, copy(getattr(config, each.section)))
-            setattr(getattr(config, each.section) if each.section else config, each.name, each.value)
+        made, values = self._composed[choices], [kind for kind in kinds if isinstance(kind, tuple)]
+        sections = {section for section, _, _ in values if section}
+        config = replace(made, **{section: copy(getattr(made, section)) for section in sections})
+        for section, name, value in values:
+            setattr(getattr(config, section) if section else config, name, value)
         return resolve(config)
 
-    def _kind_of(self, text: str) -> _Value | _Other:
+    def _kind_of(self, text: str) -> tuple[str, str, Any] | _Other:
+        """Of a plain setting its section, empty for those of the cell itself, its name there, and its value."""
         key, _, given = text.partition("=")
         if key.startswith(("hydra.", "hydra/")) or given in self._groups.get(key, ()):
             return _Other.CHOICE
@@ -120,7 +107,7 @@ class Composer:
             return _Other.UNUSUAL
         held = OmegaConf.select(self._scratch, key)  # of the type that the schema says
         section, _, name = key.rpartition(".")
-        return _Value(section, name, OmegaConf.to_container(held) if OmegaConf.is_config(held) else held)
+        return section, name, (OmegaConf.to_container(held) if OmegaConf.is_config(held) else held)
 
     def _whole(self, overrides: Sequence[str]) -> Config:
         try:

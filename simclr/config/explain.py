@@ -22,14 +22,9 @@ NULLABLE = ("experiment", "transfer", "recorded")
 
 
 def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
-    """What is wrong with a command line that Hydra could not compose, where it is one of the overrides.
+    """What is wrong with a command line that Hydra could not compose of the groups in ``conf``, as a person needs it.
 
-    Args:
-        arguments: of the command line.
-        conf: the folder of configuration groups.
-
-    Returns:
-        The error as a person needs it: the key, the value, what is valid; None where the overrides are not to blame.
+    That is the key, the value, and what is valid; None where the overrides are not to blame.
     """
     given = get_args_parser().parse_intermixed_args(arguments)
     if given.config_name not in (None, "config"):

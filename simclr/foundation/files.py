@@ -210,11 +210,9 @@ def seal(folder: Path, files: Sequence[str], facts: Mapping[str, Any]) -> dict[s
 
 
 def sealed(folder: Path, *, verify: bool = True) -> dict[str, Any] | None:
-    """The manifest of a finished folder, after comparing every file with it; None where it is not finished.
+    """The manifest of a finished folder, after comparing every file with it; None where it is not finished, or missing.
 
-    Args:
-        folder: which may be missing.
-        verify: False trusts the files.
+    Without ``verify`` the files are trusted.
 
     Raises:
         Damaged: the manifest cannot be read, or a file is missing or not the one that was sealed.

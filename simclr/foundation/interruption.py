@@ -78,8 +78,7 @@ def deferred() -> Iterator[Pending]:
 def exit_when_asked(*, anew: bool = True) -> None:
     """Make SIGTERM and SIGUSR1 end this process by ``SystemExit`` with code 143, so that what is open is closed.
 
-    Args:
-        anew: in place of whatever handles them; else only where nothing does.
+    Unless ``anew``, only where nothing handles them yet.
     """
     for number in (signal.SIGTERM, signal.SIGUSR1):
         if anew or signal.getsignal(number) is signal.SIG_DFL:
@@ -117,11 +116,7 @@ def ask_to_stop() -> None:
 
 
 def stop_when_orphaned(pause: float = 1.0) -> None:
-    """Ask this process to stop once the one that started it is gone, which then looks after it no more.
-
-    Args:
-        pause: seconds between two looks.
-    """
+    """Ask this process to stop once the one that started it, looked for every ``pause`` seconds, is gone."""
     parent = os.getppid()
 
     def look() -> None:

@@ -76,11 +76,9 @@ class Connection:
         return f"{self.run.entity}/{self.run.project}/{name}"
 
     def open(self, identity: Mapping[str, Any], describe: Callable[[], None]) -> None:
-        """Start the client and the run: online where that is wanted and possible, else offline.
+        """Start the client and the run, ``identity`` as it takes it: online where that is wanted and possible.
 
-        Args:
-            identity: of the run, as the client takes it.
-            describe: called once the run has begun, before anything is said of how it did.
+        Else it is offline. ``describe`` is called once it has begun, before anything is said of how it did.
         """
         try:
             # All of it at once: it looks through every module there is, and is the quicker the fewer there are.
@@ -120,12 +118,9 @@ class Connection:
             self._unsent(f"the client fails: {reason(error)}")
 
     def ask(self, what: str, question: Callable[[], Value], progress: Callable[[], int] | None = None) -> Value | None:
-        """Ask the server, once: where it does not answer well, nothing more is asked of it.
+        """Ask the server, once: where it does not answer well, nothing more is asked of it, and what was is said.
 
-        Args:
-            what: is asked, for the line that says that it was not answered.
-            question: asks.
-            progress: of the answer, which may take longer as long as this grows.
+        An answer may take longer as long as its ``progress`` grows.
         """
         if not self.online:
             return None

@@ -26,11 +26,7 @@ MOST_CLASSES = 30
 
 
 def loss_curve(history: Sequence[Mapping[str, float]]) -> Picture:
-    """Loss, contrastive accuracy and the online probe's accuracy by epoch.
-
-    Args:
-        history: a row per epoch, with ``loss`` and ``contrastive_accuracy``, and ``monitor/knn_accuracy`` where known.
-    """
+    """By epoch ``loss``, ``contrastive_accuracy`` and, where known, the online probe's ``monitor/knn_accuracy``."""
     epochs = np.arange(1, len(history) + 1)
     figure = _figure(9, 4)
     left, right = figure.subplots(1, 2)

@@ -71,13 +71,10 @@ class Tracker(Connection):
         predictions: Mapping[str, NDArray[Any]] | None = None,
         material: Material | None = None,
     ) -> None:
-        """A cell's record, its predictions and its pictures.
+        """A cell's record as in ``result.json``, its predictions, and its pictures of what there is for them.
 
-        Args:
-            record: as in ``result.json``.
-            predictions: ``labels`` (N,) and, by representation, the class given to each test image by each subset's
-                probe (S, N), as kept beside the record.
-            material: what its pictures are made of.
+        Predictions are ``labels`` (N,) and, by representation, the class given to each test image by each subset's
+        probe (S, N), as kept beside the record.
         """
         if self.run is None:
             return
@@ -95,26 +92,15 @@ class Tracker(Connection):
                 self.to_server("log the predictions", lambda run: run.log({"predictions": table}))
 
     def log_data(self, name: str, digest: str, reference: str, metadata: Mapping[str, Any]) -> None:
-        """The images by reference: where they are from and the digest of their content, not the images.
-
-        Args:
-            name: which images, as ``data.name`` says it.
-            digest: of the content.
-            reference: a URI.
-            metadata: what else to say of them.
-        """
+        """The images by reference: a URI of where they are from and the digest of their content, not the images."""
         kept = f"data-{as_file_name(name)}"
         self._put(kept, lambda: artifacts.of_data(kept, digest, reference, metadata), [digest[:16]])
 
     def log_pretraining(self, key: str, folder: Path, metadata: Mapping[str, Any], *, made_here: bool = True) -> None:
-        """A pretrained network as the artifact ``pretrained-<key>``, once per key.
+        """The plain files of a finished pretraining's folder as the artifact ``pretrained-<key>``, once per key.
 
-        Args:
-            key: the pretraining's.
-            folder: the finished pretraining; its plain files are taken.
-            metadata: what to say of it, as the artifact's metadata.
-            made_here: by this run; else the run is said to use it, and the artifact is made where there is none by the
-                time that the run ends: whoever made the network may be about to upload it.
+        Of one that was not made here the run is said to use it, and the artifact is made where there is none by the
+        time that the run ends: whoever made the network may be about to upload it.
         """
         if not made_here and not self.online:
             return
@@ -133,15 +119,10 @@ class Tracker(Connection):
             self.ask(f"use the pretraining {key}", lambda: artifacts.use(run, self._latest(key)))
 
     def fetch_pretraining(self, key: str, into: Path) -> bool:
-        """Take a pretrained network from its artifact, each file checked against its digest.
+        """Take a pretrained network from its artifact, each file checked against its digest; whether it is there now.
 
-        Args:
-            key: the pretraining's.
-            into: a folder, made where it is missing, whose files of the same name are replaced; untouched unless all
-                went well.
-
-        Returns:
-            Whether it is there now.
+        The folder is made where it is missing, and files of the same name are replaced; it is untouched unless all went
+        well.
         """
         run, name = self.run, artifacts.pretraining_name(key)
         if run is None or not self.online:
