@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -21,8 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0 well, 1 damaged or failed, 2 bad input.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    parser = _parser()
-    if given and not given[0].startswith("-") and given[0] not in (verbs := _verbs(parser)):
+    parser, verbs = _parser()
+    if given and not given[0].startswith("-") and given[0] not in verbs:
         parser.print_help(sys.stderr)
         print(f"error: {given[0]}: there is no such command.{suggestion(given[0], verbs)}", file=sys.stderr)
         return 2
@@ -30,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_code(lambda: int(options.run(options)))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, Iterable[str]]:
+    """The parser, and the names of the subcommands."""
     parser = argparse.ArgumentParser("python -m simclr.store", description="The pretrained networks below a root.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -63,11 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     pruning.add_argument("--unfinished", action="store_true", help="also what is left of interrupted pretrainings")
     pruning.add_argument("--features", action="store_true", help="also what networks make of images: it is made again")
     pruning.add_argument("--yes", action="store_true", help="delete it")
-    return parser
-
-
-def _verbs(parser: argparse.ArgumentParser) -> list[str]:
-    return [name for action in parser._actions if isinstance(action.choices, dict) for name in action.choices]
+    return parser, commands.choices
 
 
 def _list(options: argparse.Namespace) -> int:

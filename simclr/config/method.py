@@ -97,7 +97,7 @@ def _residual(encoder: EncoderConfig) -> bool:
 
 @dataclass
 class EncoderConfig:
-    """The network that is kept: stages of ``blocks`` blocks and ``widths`` channels, then a global mean."""
+    """The network that is kept: stages of `blocks` blocks and `widths` channels, then a global mean."""
 
     name: str = setting(MISSING, WEIGHTS, options("encoder"))
     """Which family of networks; `encoder=NAME` brings its settings too."""

@@ -86,7 +86,7 @@ def _comment(file: Path) -> str:
 def _section(name: str, schema: type, defaults: dict[str, Any]) -> Iterator[str]:
     prefix, brought, says = (f"{name}." if name else ""), _brought(name), purposes(schema)
     heading = f"`{name}`" if name else "The run itself"
-    yield f"## {heading}\n\n{_prose(schema.__doc__) if name else ''}\n".replace("\n\n\n", "\n")
+    yield f"## {heading}\n\n{schema.__doc__ if name else ''}\n".replace("\n\n\n", "\n")
     yield "| key | type | range | default | decides | |\n|---|---|---|---|---|---|"
     for each in dataclasses.fields(schema):
         if not isinstance(decides := each.metadata.get("decides"), Decides):
@@ -120,12 +120,6 @@ def _default(written: Any) -> str:
     if written is None or isinstance(written, bool):
         return "null" if written is None else str(written).lower()
     return re.sub(r"\$\{([\w.]+)\}", r"\1", str(written)).replace("'", "")
-
-
-def _prose(docstring: str | None) -> str:
-    """A docstring as Markdown."""
-    text = inspect.cleandoc(docstring or "")
-    return re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", text).replace("``", "`")
 
 
 def _cell(text: str) -> str:

@@ -54,7 +54,7 @@ class ImagesConfig:
 
 @dataclass
 class DataConfig(ImagesConfig):
-    """The images. What they are is decided by their content (see :mod:`simclr.data`), not by where they lie."""
+    """The images. What they are is decided by their content (see `simclr.data`), not by where they lie."""
 
     name: str = setting(MISSING, NOTHING, options("data"))
     """Which images; `data=NAME` chooses them together with the views that suit them."""
@@ -157,7 +157,7 @@ class TrackingConfig:
 
 @dataclass
 class StoreConfig:
-    """What is kept of pretrained networks, and where else than below ``root``."""
+    """What is kept of pretrained networks, and where else than below `root`."""
 
     remote: str = setting("none", NOTHING, OneOf(("none", "wandb")))
     """`wandb`: networks are W&B artifacts too, for machines that share no disk."""
