@@ -17,8 +17,7 @@ NAMED = 20
 def main(arguments: list[str] | None = None) -> int:
     """Look at the configured images and say what was found.
 
-    Returns:
-        The exit code: 0 well, 1 files that cannot be used or a sheet that cannot be written, 2 bad input.
+    The exit code is 0 well, 1 files that cannot be used or a sheet that cannot be written, 2 bad input.
     """
     parser = argparse.ArgumentParser("python -m simclr.data", description=__doc__.split("``: ")[1])
     parser.add_argument("overrides", nargs="*", help="as for run.py: data=folder data.root=~/flowers ...")

@@ -1,6 +1,6 @@
 """``python -m simclr.report [--root DIR]``: the answer on the terminal, everything else in ``DIR/report``.
 
-Exit codes: 0 written; 2 no finished cell to report on.
+Exit codes: 0 written; 1 it cannot be; 2 no finished cell to report on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from simclr.report.terminal import show
 from simclr.report.words import NOTHING_YET, UNPROBED
 from simclr.report.write import write
 
-WRITTEN, FAILED, NOTHING = 0, 1, 2
 MOST_NAMED = 10
 
 
@@ -31,15 +30,15 @@ def main(arguments: list[str] | None = None) -> int:
         report = write(root)
     except OSError as error:
         print(f"error: root={root}: the report cannot be written ({error.strerror})", file=sys.stderr)
-        return FAILED
+        return 1
     _name_left_out(report.findings)
     if report.page is None:
         unprobed = any(left.state == "unprobed" for left in report.findings.left_out)
         print(f"error: {(UNPROBED if unprobed else NOTHING_YET).format(root=root)}", file=sys.stderr)
-        return NOTHING
+        return 2
     show(report, Console(highlight=False))
     print(f"report {report.page}", flush=True)
-    return WRITTEN
+    return 0
 
 
 def _name_left_out(findings: Findings) -> None:

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -223,16 +224,13 @@ def _with_dry_run(arguments: list[str]) -> list[str]:
 
 def _say_what_is_typed_twice(arguments: list[str]) -> None:
     """A shell makes ``seed=0 seed=1`` of ``seed={0,1}``, and of the two the last one counts."""
-    given: dict[str, list[str]] = {}
-    for argument in arguments:
-        key, is_override, _ = argument.partition("=")
-        if is_override and re.fullmatch(r"[\w./@]+", key):
-            given.setdefault(key, []).append(argument)
-    for key, texts in given.items():
-        if len(texts) > 1:
-            values = ",".join(text.partition("=")[2] for text in texts)
+    keys = Counter(argument.partition("=")[0] for argument in arguments if re.match(r"[\w./@]+=", argument))
+    for key, count in keys.items():
+        if count > 1:
+            values = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{key}=")]
             print(
-                f"{key} is typed {len(texts)} times, and {texts[-1]} counts; a grid of them: -m {key}={values}",
+                f"{key} is typed {count} times, and {key}={values[-1]} counts; a grid of them: "
+                f"-m {key}={','.join(values)}",
                 file=sys.stderr,
             )
 

@@ -16,11 +16,7 @@ from simclr.foundation.errors import suggestion
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand.
-
-    Returns:
-        The exit code: 0 well, 1 damaged or failed, 2 bad input.
-    """
+    """Run a subcommand; the exit code is 0 well, 1 damaged or failed, 2 bad input."""
     given = sys.argv[1:] if arguments is None else arguments
     parser, verbs = _parser()
     if given and not given[0].startswith("-") and given[0] not in verbs:
@@ -92,8 +88,7 @@ def _explain(options: argparse.Namespace) -> int:
     from simclr.config.compose import compose
     from simclr.store.explain import explain
 
-    for line in explain(compose(options.overrides)):
-        print(line)
+    print(*explain(compose(options.overrides)), sep="\n")
     return 0
 
 

@@ -24,11 +24,7 @@ RUN = Path(__file__).parents[2] / "run.py"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the subcommand ``status``, or else the sweep file that is named.
-
-    Returns:
-        The exit code: 0 finished, 1 a cell failed, 2 bad input.
-    """
+    """Run ``status``, or else the sweep file that is named; exit codes: 0 finished, 1 a cell failed, 2 bad input."""
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["status"]:
         return exit_code(lambda: _status(given[1:]))

@@ -40,12 +40,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class View:
-    """How a frozen network looks at an image.
+    """How a frozen network looks at an image: at ``size`` pixels a side, as itself or averaged with its mirror image.
 
-    Attributes:
-        size: the side in pixels.
-        mirror: whether features are averaged over the image and its mirror image.
-        centre: whether it sees the largest centred square of the image, else the whole image squashed.
+    With ``centre`` it sees the largest centred square of the image, else the whole image squashed.
     """
 
     size: int

@@ -20,9 +20,7 @@ def guarded(folder: Path, check: Callable[[], None]) -> Iterator[None]:
     it was to put in place then lies beside that place under a name of its own (:func:`.files.whole_file`), and the
     other process has begun with removing such files: there is nothing left to be put in place.
 
-    Args:
-        folder: which may be missing.
-        check: as :meth:`.work.Claim.check`.
+    The folder may be missing. ``check`` is as :meth:`.work.Claim.check`.
 
     Raises:
         OSError: what others left half-written cannot be removed.

@@ -61,14 +61,9 @@ def handed_out(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def sweep_arguments(arguments: Sequence[str], handed: Mapping[str, Any]) -> list[str]:
-    """The overrides that mean the sweep's cell, among what an agent passes on.
+    """A command line without what is no parameter of the sweep, each value in Hydra's spelling (``null`` for ``None``).
 
-    Args:
-        arguments: of the command line: what the sweep's ``command`` says itself, and, in one piece, what is handed out.
-        handed: what the agent hands out, by key, in its order.
-
-    Returns:
-        The same without what is no parameter of the sweep, each value in Hydra's spelling (``null`` for ``None``).
+    It has what the sweep's ``command`` says itself and, in one piece, what the agent hands out, in the same order.
 
     >>> sweep_arguments(["seed=1", "head=none", "head.name=none", "_wandb={'m': []}", "sweep.parameters=['head']"],
     ...     {"head": "none", "head.name": "none", "_wandb": {"m": []}, "sweep.parameters": ["head"]})

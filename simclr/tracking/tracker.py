@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PICTURES = 60.0
-"""How long, in seconds, a run's pictures may be drawn in vain: no server's affair, and not taken from its budget."""
-
 
 class Tracker(Connection):
     """One run, made by :func:`simclr.tracking.start`. Before it begins and once it is given up, it does nothing at all.
@@ -218,8 +215,7 @@ class Tracker(Connection):
         """Pictures as the client takes them; one that cannot be drawn is left out, with a line."""
         from wandb import Image
 
-        patience = Patience(PICTURES)
-        drawn = {name: self._made(name, partial(patience.wait, patience.left, draw)) for name, draw in drawings.items()}
+        drawn = {name: self._made(name, draw) for name, draw in drawings.items()}
         return {f"pictures/{name}": Image(picture) for name, picture in drawn.items() if picture is not None}
 
     def _made(self, name: str, make: Callable[[], Value]) -> Value | None:
