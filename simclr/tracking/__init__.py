@@ -8,7 +8,6 @@ cannot begin online is kept offline. The client is imported when a run starts, a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,9 +36,8 @@ def start(settings: TrackingConfig, root: str, facts: Mapping[str, Any], patienc
         A tracker that takes all that it is told, whether or not there is anyone to pass it on to.
     """
     tracker = Tracker(settings, root, patience or _PATIENCE)
-    if _wanted(settings):
-        group = f"{facts['head.name']}-{facts['pretraining.key']}"
-        tracker.begin(_identity(settings, facts, group, facts["layer.name"]), facts)
+    group = f"{facts['head.name']}-{facts['pretraining.key']}"
+    tracker.begin(_identity(settings, facts, group, facts["layer.name"]), facts)
     return tracker
 
 
@@ -50,16 +48,10 @@ def skip(
 
     Its ``facts`` are its name, as ``cell``, and what was :func:`configured <simclr.config.cell.configured>`.
     """
-    if _wanted(settings):
-        tracker = Tracker(settings, root, patience or _PATIENCE)
-        tracker.begin(_identity(settings, facts, None, "skipped"), facts)
-        tracker.summary({"status": "skipped", "error": reason})
-        tracker.finish(0)
-
-
-def _wanted(settings: TrackingConfig) -> bool:
-    asked = settings.mode
-    return asked != "disabled" and (asked, os.environ.get("WANDB_MODE")) != ("auto", "disabled")
+    tracker = Tracker(settings, root, patience or _PATIENCE)
+    tracker.begin(_identity(settings, facts, None, "skipped"), facts)
+    tracker.summary({"status": "skipped", "error": reason})
+    tracker.finish(0)
 
 
 def _identity(settings: TrackingConfig, facts: Mapping[str, Any], group: str | None, tag: str) -> dict[str, Any]:

@@ -121,8 +121,8 @@ def resolve_mode(wanted: str) -> str:
     import wandb
 
     given = os.environ.get("WANDB_MODE", "") if wanted == "auto" else wanted
-    if given in ("offline", "disabled", "dryrun"):
-        return "offline" if given == "dryrun" else given
+    if given in ("offline", "dryrun"):
+        return "offline"
     known = wandb.setup().settings
     if known.api_key or known.identity_token_file or _key_in_netrc(known.base_url):
         return "online"

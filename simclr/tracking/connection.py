@@ -80,6 +80,9 @@ class Connection:
 
         Else it is offline. ``describe`` is called once it has begun, before anything is said of how it did.
         """
+        wanted = self._settings.mode
+        if wanted == "disabled" or (wanted, os.environ.get("WANDB_MODE")) == ("auto", "disabled"):
+            return None
         try:
             # All of it at once: it looks through every module there is, and is the quicker the fewer there are.
             import wandb.apis.public  # noqa: F401
@@ -87,11 +90,9 @@ class Connection:
             return self._tell(f"the client cannot be imported ({one_line(error)}), so nothing is tracked")
         try:
             self.patience.wait(self.patience.left / 2, self._set_up)
-            mode = client.resolve_mode(self._settings.mode)
+            mode = client.resolve_mode(wanted)
         except Exception as error:
             return self._tell(f"the client does not start ({reason(error)}), so nothing is tracked")
-        if mode == "disabled":
-            return None
         refused = self._begin(identity, "online") if mode == "online" else None
         failed = self._begin(identity, "offline") if mode == "offline" or refused else None
         if self.run is None:
