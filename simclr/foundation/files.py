@@ -200,12 +200,10 @@ def seal(folder: Path, files: Sequence[str], facts: Mapping[str, Any]) -> dict[s
         The manifest as :func:`sealed` gives it.
     """
     sums = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in files}
-    manifest = {**facts, "files": sums}
     # What the manifest itself says is checked as well; through JSON and back, so that it is what a reader will have.
-    manifest = json.loads(json.dumps(manifest, allow_nan=False))
-    manifest["seal"] = _seal_of(manifest)
-    write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1, allow_nan=False) + "\n").encode())
-    del manifest["seal"]
+    manifest: dict[str, Any] = json.loads(json.dumps({**facts, "files": sums}, allow_nan=False))
+    content = json.dumps({**manifest, "seal": _seal_of(manifest)}, indent=1)
+    write_whole(folder / MANIFEST, f"{content}\n".encode())
     return manifest
 
 

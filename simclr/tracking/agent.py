@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from simclr.config import Config, Decides, options, settings
+from simclr.sweep.space import text_of
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def sweep_arguments(arguments: Sequence[str], handed: Mapping[str, Any]) -> list
     if start is None:
         return list(arguments)
     names = parameters(handed)
-    kept = [f"{key}={spelled(value)}" for key, value in handed.items() if key in names]
+    kept = [f"{key}={text_of(value)}" for key, value in handed.items() if key in names]
     return [*arguments[:start], *kept, *arguments[start + len(handed) :]]
 
 
@@ -90,23 +91,6 @@ def parameters(handed: Mapping[str, Any]) -> list[str]:
         return [str(name) for name in logged if name in handed]
     deciding = {key for key, field, _ in settings(Config) if field.metadata["decides"] is not Decides.NOTHING}
     return [key for key in handed if key in deciding or key in GROUPS]
-
-
-def spelled(value: Any) -> str:
-    """A value as Hydra's overrides have it. A text stays as the sweep's file has it, which may be meant for Hydra.
-
-    >>> spelled([None, True, 0.5, "a"])
-    '[null,true,0.5,a]'
-    """
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(spelled(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{spelled(item)}" for key, item in value.items()) + "}"
-    return str(value)
 
 
 def _start(arguments: Sequence[str], keys: list[str]) -> int | None:

@@ -197,10 +197,7 @@ def stopped(sweep: str, run: str, patience: Patience) -> bool:
     entity, project, name = sweep.split("/")
     question = """
     query Stopped($entity: String!, $project: String!, $sweep: String!, $run: String!) {
-        project(name: $project, entityName: $entity) {
-            run(name: $run) { stopped }
-            sweep(sweepName: $sweep) { state }
-        }
+        project(name: $project, entityName: $entity) { run(name: $run) { stopped } sweep(sweepName: $sweep) { state } }
     }
     """
     variables = {"entity": entity, "project": project, "sweep": name, "run": run}
