@@ -29,13 +29,10 @@ class Pending:
             KeyboardInterrupt: for Ctrl-C.
             SystemExit: with code 143 for any other, unless a handler was installed for it, which is called.
         """
-        self._act(self.signal)
-
-    def _act(self, number: int | None) -> NoReturn:
-        handler = self._handlers.get(number or 0)
+        handler = self._handlers.get(self.signal or 0)
         if callable(handler):
-            handler(number, None)
-        _stop(number)
+            handler(self.signal, None)
+        _stop(self.signal)
 
 
 _open: list[Pending] = []
@@ -57,9 +54,9 @@ def deferred() -> Iterator[Pending]:
         return
 
     def note(number: int, _: object) -> None:
-        if pending.signal is not None:
-            pending._act(number)
-        pending.signal = number
+        again, pending.signal = pending.signal is not None, number
+        if again:
+            pending.stop()
 
     for number in _SIGNALS:
         if number != signal.SIGUSR2 or callable(signal.getsignal(number)):
