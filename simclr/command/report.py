@@ -12,7 +12,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from simclr.report.records import Findings
 from simclr.report.terminal import show
 from simclr.report.words import NOTHING_YET, UNPROBED
 from simclr.report.write import write
@@ -31,18 +30,15 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"error: root={root}: the report cannot be written ({error.strerror})", file=sys.stderr)
         return 1
-    _name_left_out(report.findings)
+    left_out = report.findings.left_out
+    for left in left_out[:MOST_NAMED]:
+        print(f"{left.state}: {left.name}: {left.reason}", file=sys.stderr)
+    if len(left_out) > MOST_NAMED:
+        print(f"and {len(left_out) - MOST_NAMED} more; the page names them all", file=sys.stderr)
     if report.page is None:
-        unprobed = any(left.state == "unprobed" for left in report.findings.left_out)
+        unprobed = any(left.state == "unprobed" for left in left_out)
         print(f"error: {(UNPROBED if unprobed else NOTHING_YET).format(root=root)}", file=sys.stderr)
         return 2
     show(report, Console(highlight=False))
     print(f"report {report.page}", flush=True)
     return 0
-
-
-def _name_left_out(findings: Findings) -> None:
-    for left in findings.left_out[:MOST_NAMED]:
-        print(f"{left.state}: {left.name}: {left.reason}", file=sys.stderr)
-    if len(findings.left_out) > MOST_NAMED:
-        print(f"and {len(findings.left_out) - MOST_NAMED} more; the page names them all", file=sys.stderr)

@@ -94,16 +94,13 @@ def settings(config: Any) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
 
 def decisive(config: Any, decides: Decides) -> dict[str, Any]:
     """The settings that decide something, by dotted key, without those that another one of their section makes idle."""
-    return {
-        key: value
-        for key, declared, value in settings(config)
-        if declared.metadata["decides"] is decides and declared.metadata["counts"](_section(config, key))
-    }
-
-
-def _section(config: Any, key: str) -> Any:
-    section, _, _ = key.rpartition(".")
-    return attrgetter(section)(config) if section else config
+    found = {}
+    for key, declared, value in settings(config):
+        section, _, _ = key.rpartition(".")
+        holder = attrgetter(section)(config) if section else config
+        if declared.metadata["decides"] is decides and declared.metadata["counts"](holder):
+            found[key] = value
+    return found
 
 
 KINDS = {

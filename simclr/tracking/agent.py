@@ -96,7 +96,5 @@ def parameters(handed: Mapping[str, Any]) -> list[str]:
 def _start(arguments: Sequence[str], keys: list[str]) -> int | None:
     """Where the keys stand among the arguments, in one piece and in order."""
     given = [argument.partition("=")[0] for argument in arguments]
-    for start in range(len(given) - len(keys) + 1):
-        if keys and given[start : start + len(keys)] == keys:
-            return start
-    return None
+    starts = range(len(given) - len(keys) + 1) if keys else ()
+    return next((start for start in starts if given[start : start + len(keys)] == keys), None)
