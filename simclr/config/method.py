@@ -15,9 +15,6 @@ from simclr.config.setting import Decides, OneOf, Range, options, setting
 WEIGHTS, NOTHING = Decides.WEIGHTS, Decides.NOTHING
 PROBABILITY = Range(0, 1)
 
-RELU_LAYERS = {"none": 0, **{f"{word}_relu": number for number, word in enumerate(("zero", "one", "two", "three"))}}
-"""How many hidden layers each head has. A deeper one is a word more here and a file in ``conf/head/``."""
-
 
 def _jitters(augment: AugmentConfig) -> bool:
     return augment.jitter > 0
@@ -115,6 +112,10 @@ class EncoderConfig:
         0.98, WEIGHTS, Range(0, 0.9999), counts=lambda encoder: encoder.norm == "batch" and encoder.name != "resnet50"
     )
     """How much of a batch norm's moving statistics stays at each step."""
+
+
+RELU_LAYERS = {"none": 0, **{f"{word}_relu": number for number, word in enumerate(("zero", "one", "two", "three"))}}
+"""How many hidden layers each head has. A deeper one is a word more here and a file in ``conf/head/``."""
 
 
 @dataclass
