@@ -12,14 +12,12 @@ from simclr.command.outcome import exit_code
 
 NAMED = 20
 """Files, at most, that are named of a kind."""
-CONSOLE = Console(soft_wrap=True, highlight=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Look at the configured images and say what was found.
 
-    Returns:
-        The exit code: 0 well, 1 files that cannot be used or a sheet that cannot be written, 2 bad input.
+    The exit code is 0 well, 1 files that cannot be used or a sheet that cannot be written, 2 bad input.
     """
     parser = argparse.ArgumentParser("python -m simclr.data", description=__doc__.split("``: ")[1])
     parser.add_argument("overrides", nargs="*", help="as for run.py: data=folder data.root=~/flowers ...")
@@ -44,37 +42,37 @@ def _look(overrides: list[str]) -> int:
         table.add_row(name, f"{trained:,}", f"{tested:,}")
     if found.classes:
         table.add_row("", f"{len(found.train):,}", f"{len(found.test):,}")
-    CONSOLE.print(f"{config.data.name}: {found.root or reference(config.data)}", markup=False)
+    print(f"{config.data.name}: {found.root or reference(config.data)}")
     if found.classes:
-        CONSOLE.print(table, markup=False)
+        Console(soft_wrap=True, highlight=False, markup=False).print(table)
     if found.unlabeled:
-        CONSOLE.print(f"unlabeled: {len(found.unlabeled):,} images", markup=False)
+        print(f"unlabeled: {len(found.unlabeled):,} images")
     for line in unasked(found):
-        CONSOLE.print(line, markup=False)
+        print(line)
     if found.ignored:
-        CONSOLE.print(f"passed over, as they are no images: {passed_over(found)}", markup=False)
+        print(f"passed over, as they are no images: {passed_over(found)}")
     if found.root is None:
-        CONSOLE.print("not on this machine yet" if found.needs_download else "part of a package")
+        print("not on this machine yet" if found.needs_download else "part of a package")
         return 0
     content = digest(found, cache)
-    CONSOLE.print(f"content {content}", markup=False)
+    print(f"content {content}")
     seen = inspect(found, cache, config.data.most_pixels, lambda line: print(line, file=sys.stderr))
     if len(seen.sizes):
         width, height = (sorted(side) for side in seen.sizes.T.tolist())
         middle = len(width) // 2
-        CONSOLE.print(
+        print(
             f"sizes: width {width[0]} to {width[-1]}, half of them up to {width[middle]}; "
             f"height {height[0]} to {height[-1]}, half of them up to {height[middle]}"
         )
-    CONSOLE.print("kinds: " + ", ".join(f"{count:,} {kind}" for kind, count in seen.kinds.most_common()))
-    CONSOLE.print(f"the same file twice: {len(seen.twice):,}, of several classes or parts: {seen.across:,}")
+    print("kinds: " + ", ".join(f"{count:,} {kind}" for kind, count in seen.kinds.most_common()))
+    print(f"the same file twice: {len(seen.twice):,}, of several classes or parts: {seen.across:,}")
     for same in seen.twice[:NAMED]:
-        CONSOLE.print(f"  {' = '.join(same)}", markup=False)
-    CONSOLE.print(f"cannot be used: {len(seen.damaged):,}")
+        print(f"  {' = '.join(same)}")
+    print(f"cannot be used: {len(seen.damaged):,}")
     for line in seen.damaged[:NAMED]:
-        CONSOLE.print(f"  {line}", markup=False)
+        print(f"  {line}")
     place = cache / f"{as_file_name(found.name)}-{content[:12]}.png"
     place.parent.mkdir(parents=True, exist_ok=True)
     sheet(found, config.data.most_pixels).save(place)
-    CONSOLE.print(f"pictures {place}", markup=False)
+    print(f"pictures {place}")
     return 1 if seen.damaged else 0

@@ -1,6 +1,6 @@
 """``python -m simclr.report [--root DIR]``: the answer on the terminal, everything else in ``DIR/report``.
 
-Exit codes: 0 written; 2 no finished cell to report on.
+Exit codes: 0 written; 1 it cannot be; 2 no finished cell to report on.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from simclr.report.records import Findings
 from simclr.report.words import NOTHING_YET, UNPROBED
 from simclr.report.write import show, write
 
-WRITTEN, FAILED, NOTHING = 0, 1, 2
 MOST_NAMED = 10
 
 
@@ -30,19 +28,16 @@ def main(arguments: list[str] | None = None) -> int:
         report = write(root)
     except OSError as error:
         print(f"error: root={root}: the report cannot be written ({error.strerror})", file=sys.stderr)
-        return FAILED
-    _name_left_out(report.findings)
+        return 1
+    left_out = report.findings.left_out
+    for left in left_out[:MOST_NAMED]:
+        print(f"{left.state}: {left.name}: {left.reason}", file=sys.stderr)
+    if len(left_out) > MOST_NAMED:
+        print(f"and {len(left_out) - MOST_NAMED} more; the page names them all", file=sys.stderr)
     if report.page is None:
-        unprobed = any(left.state == "unprobed" for left in report.findings.left_out)
+        unprobed = any(left.state == "unprobed" for left in left_out)
         print(f"error: {(UNPROBED if unprobed else NOTHING_YET).format(root=root)}", file=sys.stderr)
-        return NOTHING
+        return 2
     show(report, Console(highlight=False))
     print(f"report {report.page}", flush=True)
-    return WRITTEN
-
-
-def _name_left_out(findings: Findings) -> None:
-    for left in findings.left_out[:MOST_NAMED]:
-        print(f"{left.state}: {left.name}: {left.reason}", file=sys.stderr)
-    if len(findings.left_out) > MOST_NAMED:
-        print(f"and {len(findings.left_out) - MOST_NAMED} more; the page names them all", file=sys.stderr)
+    return 0

@@ -5,12 +5,12 @@ Exit codes: 0 finished, reused or skipped; 1 failed; 2 bad input, nothing was st
 
 from __future__ import annotations
 
-import gc
 import inspect
 import logging
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -43,20 +43,9 @@ GO_ON = "what was finished is kept, and the same command goes on from there"
 log = logging.getLogger(__name__)
 
 
+@shown_as_can_be()
 def main(task: Callable[[], Any]) -> int:
-    """Run Hydra's entry point and turn whatever comes out of it into an exit code and at most one line.
-
-    Args:
-        task: a function decorated with ``hydra.main``.
-
-    Returns:
-        The exit code.
-    """
-    with shown_as_can_be():
-        return _main(task)
-
-
-def _main(task: Callable[[], Any]) -> int:
+    """Run a function decorated with ``hydra.main``: whatever comes out of it is an exit code and at most one line."""
     # Hydra prints errors its own way, in several lines and with code 1, unless it is told to let them through.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # A log file on a full disk is no reason for a traceback; what matters fails by itself.
@@ -65,8 +54,6 @@ def _main(task: Callable[[], Any]) -> int:
     if agent.sweep(os.environ) is not None:
         # Nobody could end a cell whose agent was killed, and the sweep hands it out again.
         stop_when_orphaned()
-    # A start makes a million objects that stay; to look through all of them every few hundred is a tenth of its time.
-    gc.set_threshold(100_000)
     arguments = sys.argv[1:]
     code = FINISHED
     try:
@@ -96,7 +83,6 @@ def _main(task: Callable[[], Any]) -> int:
         if end.code != TERMINATED:
             raise
         code = _leave(_complain(f"terminated; {GO_ON}", TERMINATED))
-    gc.freeze()  # what is left ends with the process; to take it apart first would be half a second
     return code
 
 
@@ -234,16 +220,13 @@ def _with_dry_run(arguments: list[str]) -> list[str]:
 
 def _say_what_is_typed_twice(arguments: list[str]) -> None:
     """A shell makes ``seed=0 seed=1`` of ``seed={0,1}``, and of the two the last one counts."""
-    given: dict[str, list[str]] = {}
-    for argument in arguments:
-        key, is_override, _ = argument.partition("=")
-        if is_override and re.fullmatch(r"[\w./@]+", key):
-            given.setdefault(key, []).append(argument)
-    for key, texts in given.items():
-        if len(texts) > 1:
-            values = ",".join(text.partition("=")[2] for text in texts)
+    keys = Counter(argument.partition("=")[0] for argument in arguments if re.match(r"[\w./@]+=", argument))
+    for key, count in keys.items():
+        if count > 1:
+            values = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{key}=")]
             print(
-                f"{key} is typed {len(texts)} times, and {texts[-1]} counts; a grid of them: -m {key}={values}",
+                f"{key} is typed {count} times, and {key}={values[-1]} counts; a grid of them: "
+                f"-m {key}={','.join(values)}",
                 file=sys.stderr,
             )
 

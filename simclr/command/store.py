@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -13,18 +14,12 @@ from rich.table import Table
 from simclr.command.outcome import exit_code
 from simclr.foundation.errors import suggestion
 
-CONSOLE = Console(soft_wrap=True, highlight=False)
-
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand.
-
-    Returns:
-        The exit code: 0 well, 1 damaged or failed, 2 bad input.
-    """
+    """Run a subcommand; the exit code is 0 well, 1 damaged or failed, 2 bad input."""
     given = sys.argv[1:] if arguments is None else arguments
-    parser = _parser()
-    if given and not given[0].startswith("-") and given[0] not in (verbs := _verbs(parser)):
+    parser, verbs = _parser()
+    if given and not given[0].startswith("-") and given[0] not in verbs:
         parser.print_help(sys.stderr)
         print(f"error: {given[0]}: there is no such command.{suggestion(given[0], verbs)}", file=sys.stderr)
         return 2
@@ -32,7 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_code(lambda: int(options.run(options)))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, Iterable[str]]:
+    """The parser, and the names of the subcommands."""
     parser = argparse.ArgumentParser("python -m simclr.store", description="The pretrained networks below a root.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -65,11 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     pruning.add_argument("--unfinished", action="store_true", help="also what is left of interrupted pretrainings")
     pruning.add_argument("--features", action="store_true", help="also what networks make of images: it is made again")
     pruning.add_argument("--yes", action="store_true", help="delete it")
-    return parser
-
-
-def _verbs(parser: argparse.ArgumentParser) -> list[str]:
-    return [name for action in parser._actions if isinstance(action.choices, dict) for name in action.choices]
+    return parser, commands.choices
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -83,12 +75,12 @@ def _list(options: argparse.Namespace) -> int:
         sizes = _bytes(item.size), _bytes(item.features)
         table.add_row(item.key, item.what, item.stage.value, *sizes, _age(item.changed), users)
     if table.rows:
-        (CONSOLE if CONSOLE.is_terminal else Console(width=160)).print(table)
+        Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False).print(table)
     else:
-        CONSOLE.print(f"no pretraining below {options.root}; python run.py makes one", markup=False)
+        print(f"no pretraining below {options.root}; python run.py makes one")
     if left := list(leftovers(options.root)):
         size = _bytes(sum(each.size for each in left))
-        CONSOLE.print(f"{len(left)} set aside or left half-written, {size}: see prune", markup=False)
+        print(f"{len(left)} set aside or left half-written, {size}: see prune")
     return 0
 
 
@@ -96,8 +88,7 @@ def _explain(options: argparse.Namespace) -> int:
     from simclr.config.compose import compose
     from simclr.store.explain import explain
 
-    for line in explain(compose(options.overrides)):
-        CONSOLE.print(line, markup=False)
+    print(*explain(compose(options.overrides)), sep="\n")
     return 0
 
 
@@ -109,8 +100,8 @@ def _verify(options: argparse.Namespace) -> int:
         checked += 1
         if damage is not None:
             damaged += 1
-            CONSOLE.print(f"{path}: {damage}", markup=False)
-    CONSOLE.print(f"{checked} folders checked, {damaged} damaged", markup=False)
+            print(f"{path}: {damage}")
+    print(f"{checked} folders checked, {damaged} damaged")
     return 1 if damaged else 0
 
 
@@ -122,7 +113,7 @@ def _export(options: argparse.Namespace) -> int:
     pretraining = named(options.root, options.key)
     start_tensorflow(None)
     export(pretraining, options.root, options.directory, options.layer, onnx=options.onnx)
-    CONSOLE.print(f"wrote {options.directory}", markup=False)
+    print(f"wrote {options.directory}")
     return 0
 
 
@@ -140,7 +131,7 @@ def _embed(options: argparse.Namespace) -> int:
     )
     if failures:
         print(f"left out: {named_files(failures)}", file=sys.stderr)
-    CONSOLE.print(f"wrote {options.out}: {count:,} rows", markup=False)
+    print(f"wrote {options.out}: {count:,} rows")
     return 1 if failures else 0
 
 
@@ -154,14 +145,12 @@ def _prune(options: argparse.Namespace) -> int:
     total = 0
     for each in list(prunable(options.root, unfinished=options.unfinished, features=options.features)):
         if options.yes and not remove(each.path):
-            CONSOLE.print(f"kept {each.path}: somebody is at it now", markup=False)
+            print(f"kept {each.path}: somebody is at it now")
             continue
         total += each.size
         done = "deleted" if options.yes else "would delete"
-        CONSOLE.print(f"{done} {each.path}: {each.reason}, {_bytes(each.size)}", markup=False)
-    CONSOLE.print(
-        f"{_bytes(total)} {'freed' if options.yes else 'could be freed; with --yes it is deleted'}", markup=False
-    )
+        print(f"{done} {each.path}: {each.reason}, {_bytes(each.size)}")
+    print(f"{_bytes(total)} {'freed' if options.yes else 'could be freed; with --yes it is deleted'}")
     return 0
 
 

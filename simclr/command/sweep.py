@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simclr.command.outcome import exit_code
-from simclr.foundation.errors import InvalidInput, one_line
+from simclr.foundation.errors import InvalidInput
 
 if TYPE_CHECKING:
     from simclr.config.compose import Composer
@@ -24,18 +24,14 @@ RUN = Path(__file__).parents[2] / "run.py"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the subcommand ``status``, or else the sweep file that is named.
-
-    Returns:
-        The exit code: 0 finished, 1 a cell failed, 2 bad input.
-    """
+    """Run ``status``, or else the sweep file that is named; exit codes: 0 finished, 1 a cell failed, 2 bad input."""
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["status"]:
         return exit_code(lambda: _status(given[1:]))
     if given and not given[0].startswith("-") and not Path(given[0]).suffix and get_close_matches(given[0], ["status"]):
         print(f'error: {given[0]}: there is no such command, and no such file. Did you mean "status"?', file=sys.stderr)
         return 2
-    return _sweep(given or ["--help"])
+    return exit_code(lambda: _sweep(given or ["--help"]))
 
 
 def _sweep(arguments: list[str]) -> int:
@@ -55,11 +51,7 @@ def _sweep(arguments: list[str]) -> int:
     from simclr.sweep.space import text_of
 
     overrides = home.quoted(options.overrides)
-    try:
-        sweep = read(options.file, overrides)
-    except InvalidInput as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+    sweep = read(options.file, overrides)
     varied = [text for text in overrides if text not in sweep.overrides and not text.startswith("run_cap=")]
     file = text_of(str(Path(options.file).absolute()))
     # Hydra's sweeper and launchers live in the program that run.py is: the sweep is a grid of that program's.

@@ -7,19 +7,21 @@ with an override, and :mod:`cell <simclr.config.cell>` names cells and pretraini
 per group.
 """
 
-from simclr.config.augment import AugmentConfig
-from simclr.config.head import HeadConfig
-from simclr.config.loss import LossConfig
+from simclr.config.method import (
+    AugmentConfig,
+    EncoderConfig,
+    HeadConfig,
+    LossConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    Recipe,
+)
 from simclr.config.schema import (
     LABELLED_TRAINING,
     OF_ITS_QUESTION,
     Config,
     DataConfig,
-    EncoderConfig,
-    OptimizerConfig,
-    PretrainConfig,
     ProbeConfig,
-    Recipe,
     TrackingConfig,
     TransferConfig,
 )

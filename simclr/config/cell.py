@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from simclr.config.augment import AugmentConfig
-from simclr.config.head import RELU_LAYERS, HeadConfig, forward_layers
-from simclr.config.schema import LABELLED_TRAINING, Config, EncoderConfig, ProbeConfig
+from simclr.config.method import RELU_LAYERS, AugmentConfig, EncoderConfig, HeadConfig, forward_layers
+from simclr.config.schema import LABELLED_TRAINING, Config, ProbeConfig
 from simclr.config.setting import Decides, decisive, settings
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.foundation.files import as_file_name
@@ -42,12 +40,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class View:
-    """How a frozen network looks at an image.
+    """How a frozen network looks at an image: at ``size`` pixels a side, as itself or averaged with its mirror image.
 
-    Attributes:
-        size: the side in pixels.
-        mirror: whether features are averaged over the image and its mirror image.
-        centre: whether it sees the largest centred square of the image, else the whole image squashed.
+    With ``centre`` it sees the largest centred square of the image, else the whole image squashed.
     """
 
     size: int
@@ -84,9 +79,7 @@ class Cell:
             "cell": self.name,
             "pretraining.key": self.key,
             "data.digest": self.digest,
-            "layer.name": self.layer.name,
-            "layer.index": self.layer.index,
-            "layer.width": self.layer.width,
+            **{f"layer.{name}": value for name, value in asdict(self.layer).items()},
         }
 
 
@@ -97,19 +90,14 @@ def head_layers(encoder: EncoderConfig, head: HeadConfig) -> list[Layer]:
     >>> [(layer.index, layer.name, layer.width) for layer in layers]
     [(-1, 'projection', 50), (-2, 'relu_1', 256), (-3, 'dense_1', 256), (-4, 'encoder', 2048)]
     """
-    forward = [("encoder", encoder.widths[-1])]
-    forward += [(layer.name, layer.width) for layer in forward_layers(head)]
+    forward = [("encoder", encoder.widths[-1]), *((layer.name, layer.width) for layer in forward_layers(head))]
     return [Layer(-position, name, width) for position, (name, width) in enumerate(reversed(forward), start=1)]
 
 
-def stage_layers(encoder: EncoderConfig) -> list[Layer]:
-    """The encoder's stages, each averaged over its positions; they are inside the encoder and have no index."""
-    return [Layer(None, f"stage_{number}", width) for number, width in enumerate(encoder.widths, start=1)]
-
-
-def named_layers(encoder: EncoderConfig, head: HeadConfig) -> list[str]:
-    """The names of all layers and stages."""
-    return [layer.name for layer in (*head_layers(encoder, head), *stage_layers(encoder))]
+def all_layers(encoder: EncoderConfig, head: HeadConfig) -> list[Layer]:
+    """Those, and the encoder's stages, each averaged over its positions; they are inside it and have no index."""
+    stages = [Layer(None, f"stage_{number}", width) for number, width in enumerate(encoder.widths, start=1)]
+    return head_layers(encoder, head) + stages
 
 
 def probed_layer(config: Config) -> Layer:
@@ -118,18 +106,15 @@ def probed_layer(config: Config) -> Layer:
     Raises:
         ImpossibleCell: this head has no such layer, or this encoder no such stage.
     """
-    given = config.probe.layer
-    of_head = head_layers(config.encoder, config.head)
-    known = of_head + stage_layers(config.encoder)
+    given, known = config.probe.layer, all_layers(config.encoder, config.head)
     for layer in known:
         if given in (layer.index, layer.name):
             return layer
-    names = [layer.name for layer in known]
-    listed = ", ".join(f"{layer.index} {layer.name}" for layer in of_head)
+    listed = ", ".join(f"{layer.index} {layer.name}" for layer in known if layer.index is not None)
     raise ImpossibleCell(
         f"probe.layer={given}: head={config.head.name} has the layers {listed}; "
         f"encoder={config.encoder.name} the stages stage_1 to stage_{len(config.encoder.widths)}."
-        f"{suggestion(str(given), names)}"
+        f"{suggestion(str(given), [layer.name for layer in known])}"
     )
 
 
@@ -157,19 +142,11 @@ def configured(config: Config) -> dict[str, Any]:
     return {key: value for key, _, value in settings(config) if key != "root" and not key.startswith("tracking.")}
 
 
-def probes_mirror(probe: ProbeConfig, augment: AugmentConfig) -> bool:
-    """Whether features are averaged over an image and its mirror image; ``auto``: where the augmentation flips."""
-    return augment.flip > 0 if probe.flip == "auto" else probe.flip == "true"
-
-
-def probes_centre(probe: ProbeConfig, augment: AugmentConfig) -> bool:
-    """Whether the probe sees the largest centred square of an image; ``auto``: where the augmentation crops."""
-    return augment.crop_area[0] < 1 if probe.crop == "auto" else probe.crop == "centre"
-
-
 def probed_view(probe: ProbeConfig, augment: AugmentConfig) -> View:
-    """How the frozen network looks at an image before the probe sees what it makes of it."""
-    return View(probe.image_size, probes_mirror(probe, augment), probes_centre(probe, augment))
+    """How the frozen network looks at an image; ``auto`` is where the augmentation flips, and where it crops."""
+    mirror = augment.flip > 0 if probe.flip == "auto" else probe.flip == "true"
+    centre = augment.crop_area[0] < 1 if probe.crop == "auto" else probe.crop == "centre"
+    return View(probe.image_size, mirror, centre)
 
 
 def labelled_augment(augment: AugmentConfig) -> AugmentConfig:
@@ -199,8 +176,6 @@ def pretraining_identity(config: Config, digest: str) -> dict[str, Any]:
 def cell_identity(config: Config, digest: str, asked: str | None = None) -> dict[str, Any]:
     """The pretraining's key and everything that decides what is measured on it, as dotted keys.
 
-    ``digest`` is of the images that are pretrained on, ``asked`` with ``transfer`` of those that are probed on.
-
     A probe on frozen features trains no network, and how it would is left out.
     """
     identity = decisive(config, Decides.CELL)
@@ -208,24 +183,19 @@ def cell_identity(config: Config, digest: str, asked: str | None = None) -> dict
         identity["probe.layer"] = probed_layer(config).name
     except ImpossibleCell:
         identity["probe.layer"] = config.probe.layer
-    identity["probe.flip"] = probes_mirror(config.probe, config.augment)
-    identity["probe.crop"] = probes_centre(config.probe, config.augment)
-    if config.probe.name != "finetune":
-        identity = {key: value for key, value in identity.items() if key not in LABELLED_TRAINING}
+    view = probed_view(config.probe, config.augment)
+    identity["probe.flip"], identity["probe.crop"] = view.mirror, view.centre
+    idle: tuple[str, ...] = () if config.probe.name == "finetune" else LABELLED_TRAINING
     if config.probe.name == "none":
-        identity = {key: value for key, value in identity.items() if key not in CLASSIFIED}
+        idle += CLASSIFIED
+    identity = {key: value for key, value in identity.items() if key not in idle}
     if config.transfer.name is not None:
         identity["transfer.digest"] = asked
     return {"pretraining": fingerprint(pretraining_identity(config, digest))[:16], **identity}
 
 
 def describe(config: Config, digest: str, asked: str | None = None) -> Cell:
-    """The cell that a configuration and the content of its data mean.
-
-    Args:
-        config: as it was composed.
-        digest: of the images that are pretrained on.
-        asked: with ``transfer``, of those that are probed on.
+    """The cell that a configuration means, by the content of its images and, with ``transfer``, of those asked about.
 
     Raises:
         ImpossibleCell: there is no such cell.
@@ -259,17 +229,11 @@ def fingerprint(identity: dict[str, Any]) -> str:
         TypeError: a value without a stable form (an object, a float that is not finite): hashing it would make a
             different key of the same thing, or the same key of different ones.
     """
-    return hashlib.sha256(json.dumps(_stable(identity), sort_keys=True).encode()).hexdigest()
-
-
-def _stable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _stable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_stable(item) for item in value]
-    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    raise TypeError(f"{value!r} has no stable identity")
+    try:
+        canonical = json.dumps(identity, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{identity!r} has no stable identity: {error}") from error
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _readable(config: Config, layer: str, identity: dict[str, Any]) -> str:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import replace
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +31,13 @@ from simclr.config.setting import settings
 from simclr.config.validation import resolve, typed
 from simclr.foundation.errors import InvalidInput, one_line
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = Path(__file__).absolute().parents[2] / "conf"
 
 # What Hydra raises when a command line cannot be composed; a ValueError where a group's option is a number or null.
 NOT_COMPOSED = (HydraException, OmegaConfBaseException, ValueError)
 
 _KNOWN = frozenset(key for key, _, _ in settings(Config))
 _REFERENCE = re.compile(r"\$\{(\w[\w.]*)\}")
-
-
-@dataclass(frozen=True)
-class _Value:
-    """A plain setting: its section, empty for those of the cell itself, its name there, and its value."""
-
-    section: str
-    name: str
-    value: Any
 
 
 class _Other(Enum):
@@ -55,27 +47,22 @@ class _Other(Enum):
     UNUSUAL = "anything else: left to Hydra"
 
 
-@dataclass
 class Composer:
     """Makes configurations of overrides, and remembers what Hydra made for the next ones.
 
-    Args:
-        conf: the folder of configuration groups.
-        compose: from overrides to the composed configuration, without its ``hydra`` section; by default Hydra's own
-            ``compose`` over ``conf``, within a program that Hydra started with what it was started with.
+    Hydra is asked by ``compose``, from overrides to a configuration without its ``hydra`` section: by default its own
+    ``compose`` over ``conf``, within a program that Hydra started with what it was started with.
     """
 
-    conf: Path = CONF
-    compose: Callable[[list[str]], DictConfig] | None = None
-    _groups: dict[str, set[str]] = field(default_factory=dict, init=False, repr=False)
-    _read_elsewhere: set[str] = field(default_factory=set, init=False, repr=False)
-    _kinds: dict[str, _Value | _Other] = field(default_factory=dict, init=False, repr=False)
-    _composed: dict[tuple[str, ...], Config] = field(default_factory=dict, init=False, repr=False)
-    _scratch: DictConfig = field(default_factory=lambda: OmegaConf.structured(Config), init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        for path in self.conf.rglob("*.yaml"):
-            self._groups.setdefault(path.parent.relative_to(self.conf).as_posix(), set()).add(path.stem)
+    def __init__(self, compose: Callable[[list[str]], DictConfig] | None = None) -> None:
+        self._by_hydra = compose or _by_hydra
+        self._kind = cache(self._kind_of)
+        self._composed: dict[tuple[str, ...], Config] = {}
+        self._scratch = OmegaConf.structured(Config)
+        self._groups: dict[str, set[str]] = {}
+        self._read_elsewhere: set[str] = set()
+        for path in CONF.rglob("*.yaml"):
+            self._groups.setdefault(path.parent.relative_to(CONF).as_posix(), set()).add(path.stem)
             self._read_elsewhere.update(_REFERENCE.findall(path.read_text()))
 
     def __call__(self, overrides: Sequence[str]) -> Config:
@@ -86,7 +73,7 @@ class Composer:
         Raises:
             InvalidInput: an override is not understood, or its value not valid.
         """
-        kinds = [self._kinds.get(text) or self._remember(text) for text in overrides]
+        kinds = [self._kind(text) for text in overrides]
         if _Other.UNUSUAL in kinds:
             return self._whole(overrides)
         choices = tuple(text for text, kind in zip(overrides, kinds, strict=True) if kind is _Other.CHOICE)
@@ -95,21 +82,15 @@ class Composer:
                 self._composed[choices] = typed(self._by_hydra(list(choices)))
         except (*NOT_COMPOSED, InvalidInput):
             return self._whole(overrides)
-        config, own = copy(self._composed[choices]), set()
-        for each in kinds:
-            if not isinstance(each, _Value):
-                continue
-            if each.section and each.section not in own:
-                own.add(each.section)
-                setattr(config, each.section, copy(getattr(config, each.section)))
-            setattr(getattr(config, each.section) if each.section else config, each.name, each.value)
+        made, values = self._composed[choices], [kind for kind in kinds if isinstance(kind, tuple)]
+        sections = {section for section, _, _ in values if section}
+        config = replace(made, **{section: copy(getattr(made, section)) for section in sections})
+        for section, name, value in values:
+            setattr(getattr(config, section) if section else config, name, value)
         return resolve(config)
 
-    def _remember(self, text: str) -> _Value | _Other:
-        kind = self._kinds[text] = self._kind(text)
-        return kind
-
-    def _kind(self, text: str) -> _Value | _Other:
+    def _kind_of(self, text: str) -> tuple[str, str, Any] | _Other:
+        """Of a plain setting its section, empty for those of the cell itself, its name there, and its value."""
         key, _, given = text.partition("=")
         if key.startswith(("hydra.", "hydra/")) or given in self._groups.get(key, ()):
             return _Other.CHOICE
@@ -126,7 +107,7 @@ class Composer:
             return _Other.UNUSUAL
         held = OmegaConf.select(self._scratch, key)  # of the type that the schema says
         section, _, name = key.rpartition(".")
-        return _Value(section, name, OmegaConf.to_container(held) if OmegaConf.is_config(held) else held)
+        return section, name, (OmegaConf.to_container(held) if OmegaConf.is_config(held) else held)
 
     def _whole(self, overrides: Sequence[str]) -> Config:
         try:
@@ -134,16 +115,15 @@ class Composer:
         except InvalidInput:
             raise
         except NOT_COMPOSED as error:
-            told = explain(list(overrides), self.conf) or InvalidInput(f"{' '.join(overrides)}: {one_line(error)}")
+            told = explain(list(overrides), CONF) or InvalidInput(f"{' '.join(overrides)}: {one_line(error)}")
             raise told from error
 
-    def _by_hydra(self, overrides: list[str]) -> DictConfig:
-        if self.compose is not None:
-            return self.compose(overrides)
-        if GlobalHydra.instance().is_initialized():
-            return hydra_compose("config", overrides)
-        with initialize_config_dir(str(self.conf.absolute()), version_base="1.3"):
-            return hydra_compose("config", overrides)
+
+def _by_hydra(overrides: list[str]) -> DictConfig:
+    if GlobalHydra.instance().is_initialized():
+        return hydra_compose("config", overrides)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra_compose("config", overrides)
 
 
 def compose(overrides: Sequence[str]) -> Config:

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
@@ -13,33 +14,25 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from simclr.config.schema import Config
-from simclr.config.setting import settings
+from simclr.config.setting import kind, settings
 from simclr.foundation.errors import InvalidInput, one_line, suggestion
 
-WITH_A_VALUE = (
-    *("--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"),
-    *("--info", "-i", "--experimental-rerun"),
-)
-"""Options of Hydra's own that are followed by a value."""
 NULLABLE = ("experiment", "transfer", "recorded")
 """Groups of which none need be chosen."""
 
 
 def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
-    """What is wrong with a command line that Hydra could not compose, where it is one of the overrides.
+    """What is wrong with a command line that Hydra could not compose of the groups in ``conf``, as a person needs it.
 
-    Args:
-        arguments: of the command line.
-        conf: the folder of configuration groups.
-
-    Returns:
-        The error as a person needs it: the key, the value, what is valid; None where the overrides are not to blame.
+    That is the key, the value, and what is valid; None where the overrides are not to blame.
     """
-    overrides, name = _without_options(arguments)
-    if name not in (None, "config"):
-        return InvalidInput(f"--config-name={name}: there is no such configuration; valid is config, or leave it out")
+    given = get_args_parser().parse_intermixed_args(arguments)
+    if given.config_name not in (None, "config"):
+        return InvalidInput(
+            f"--config-name={given.config_name}: there is no such configuration; valid is config, or leave it out"
+        )
     groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in conf.iterdir()}
-    for text in overrides:
+    for text in given.overrides:
         try:
             (override,) = OverridesParser.create().parse_overrides([text])
         except HydraException as error:
@@ -49,20 +42,6 @@ def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
             if found is not None:
                 return found
     return None
-
-
-def _without_options(arguments: list[str]) -> tuple[list[str], str | None]:
-    """The overrides of a command line, and the configuration that an option names."""
-    overrides, name = [], None
-    rest = iter(arguments)
-    for argument in rest:
-        option, equals, value = argument.partition("=")
-        if not argument.startswith("-"):
-            overrides.append(argument)
-        elif option in WITH_A_VALUE:
-            value = value if equals else next(rest, "")
-            name = value if option in ("--config-name", "-cn") else name
-    return overrides, name
 
 
 def _not_understood(text: str, error: HydraException, *, free: bool) -> str:
@@ -85,7 +64,9 @@ def _explain_one(override: Override, value: Any, groups: dict[str, list[str]]) -
     if key.startswith("hydra"):
         return None
     if override.is_add() or override.is_delete():
-        return _explain_sign(override, str(text), known=key in known or key in groups)
+        added = f"+{key}={text}: it is there already; type {key}={text}"
+        told = added if override.is_add() else f"~{key}: it cannot be taken away; type {key}=VALUE"
+        return InvalidInput(told) if key in known or key in groups else None
     if key in groups:
         return _explain_option(key, str(text), groups[key])
     if key not in known:
@@ -95,16 +76,8 @@ def _explain_one(override: Override, value: Any, groups: dict[str, list[str]]) -
         OmegaConf.update(OmegaConf.structured(Config), key, value)
     except OmegaConfBaseException:
         valid = known[key].metadata["valid"]
-        kind = _KINDS.get(str(known[key].type), str(known[key].type))
-        return InvalidInput(f"{key}={text}: valid is {kind}{f', {valid}' if valid else ''}")
+        return InvalidInput(f"{key}={text}: valid is {kind(known[key])}{f', {valid}' if valid else ''}")
     return None
-
-
-def _explain_sign(override: Override, value: str, *, known: bool) -> InvalidInput | None:
-    key = override.key_or_group
-    if known and override.is_add():
-        return InvalidInput(f"+{key}={value}: it is there already; type {key}={value}")
-    return InvalidInput(f"~{key}: it cannot be taken away; type {key}=VALUE") if known else None
 
 
 def _explain_option(group: str, given: str, options: list[str]) -> InvalidInput | None:
@@ -116,19 +89,7 @@ def _explain_option(group: str, given: str, options: list[str]) -> InvalidInput 
     return InvalidInput(f"{group}={given}: there is no such option; valid is {', '.join(options)}.{near}")
 
 
-_KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "int | None": "a whole number or null",
-    "list[int]": "a list of whole numbers",
-    "list[float]": "a list of numbers",
-    "list[Any]": "a list of [side in pixels, share of the steps]",
-    "int | str": "a negative index or a name",
-    "str": "a name",
-}
-
-
 def _values(override: Override) -> list[Any]:
-    if override.is_sweep_override():
-        return list(override.sweep_string_iterator()) if override.is_choice_sweep() else []
-    return [override.value()]
+    if override.is_choice_sweep():
+        return list(override.sweep_string_iterator())
+    return [] if override.is_sweep_override() else [override.value()]

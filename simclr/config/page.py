@@ -8,11 +8,9 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import yaml
@@ -21,13 +19,13 @@ from omegaconf import OmegaConf
 
 from simclr.config.compose import CONF
 from simclr.config.schema import Config
-from simclr.config.setting import Decides, Range
+from simclr.config.setting import Decides, kind
 
 INTRODUCTION = """\
 # Configuration
 
 Every key, typed as `KEY=VALUE` behind `python run.py`. This page is made by `python -m simclr.config` from
-`simclr/config/schema.py` and `conf/`.
+the schema in `simclr/config/` and `conf/`.
 
 - **Range** of a list: of each of its numbers.
 - **Default**: "encoder's" and the like is said of a value that the chosen option of that group brings. Shown is what
@@ -38,15 +36,6 @@ Every key, typed as `KEY=VALUE` behind `python run.py`. This page is made by `py
 
 `python run.py --cfg job` prints the whole configuration that a command line means, without running it.
 """
-
-TYPES = {
-    "int": "whole number",
-    "float": "number",
-    "str": "text",
-    "bool": "true, false",
-    "int | str": "index or name",
-    "list[Any]": "list of pairs",
-}
 
 
 def page() -> str:
@@ -62,15 +51,15 @@ def page() -> str:
 
 
 def purposes(schema: type) -> dict[str, str]:
-    """What each field of a schema class is for: the text below it."""
-    (made,) = ast.parse(dedent(inspect.getsource(schema))).body
-    assert isinstance(made, ast.ClassDef)
+    """What each field of a schema class is for: the text below it, or below the one that it inherits."""
     found = {}
-    for field, text in zip(made.body, made.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            match text:
-                case ast.Expr(value=ast.Constant(value=str(purpose))):
-                    found[field.target.id] = purpose
+    for each in reversed(schema.__mro__[:-1]):
+        (made,) = ast.parse(inspect.getsource(each)).body
+        assert isinstance(made, ast.ClassDef)
+        for field, text in zip(made.body, made.body[1:], strict=False):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(purpose))):
+                    found[name] = purpose
     return found
 
 
@@ -97,13 +86,14 @@ def _comment(file: Path) -> str:
 def _section(name: str, schema: type, defaults: dict[str, Any]) -> Iterator[str]:
     prefix, brought, says = (f"{name}." if name else ""), _brought(name), purposes(schema)
     heading = f"`{name}`" if name else "The run itself"
-    yield f"## {heading}\n\n{_prose(schema.__doc__) if name else ''}\n".replace("\n\n\n", "\n")
+    yield f"## {heading}\n\n{schema.__doc__ if name else ''}\n".replace("\n\n\n", "\n")
     yield "| key | type | range | default | decides | |\n|---|---|---|---|---|---|"
     for each in dataclasses.fields(schema):
         if not isinstance(decides := each.metadata.get("decides"), Decides):
             continue
         default = _default(defaults[each.name]) + (f", {name}'s" if each.name in brought else "")
-        cells = (f"`{prefix}{each.name}`", _type(str(each.type)), _range(each), default, decides.name.lower())
+        valid = "; ".join(str(part) for part in (each.metadata["valid"], each.metadata["unit"]) if part)
+        cells = (f"`{prefix}{each.name}`", kind(each).removeprefix("a "), valid, default, decides.name.lower())
         yield "| " + " | ".join(map(_cell, (*cells, says[each.name]))) + " |"
     yield ""
 
@@ -121,30 +111,6 @@ def _read(file: Path) -> dict[str, Any]:
     return yaml.safe_load(file.read_text()) or {}
 
 
-def _type(declared: str) -> str:
-    """A type in words.
-
-    >>> _type("int | None"), _type("list[float]")
-    ('whole number or null', 'list of numbers')
-    """
-    base = declared.removesuffix(" | None")
-    if base not in TYPES and base.startswith("list["):
-        words = f"list of {TYPES[base[5:-1]]}{'' if base == 'list[str]' else 's'}"
-    else:
-        words = TYPES[base]
-    return f"{words} or null" if base != declared else words
-
-
-def _range(field: dataclasses.Field[Any]) -> str:
-    valid, unit = field.metadata["valid"], field.metadata["unit"]
-    if not isinstance(valid, Range):
-        return str(valid or unit)
-    low, high = (f"{end:,}" for end in (valid.low, valid.high))
-    words = f"more than {low}" if valid.above else f"at least {low}" if valid.high == math.inf else low
-    numbers = words if valid.high == math.inf else f"{words}{',' if valid.above else ''} to {high}"
-    return f"{numbers}{f' {unit}' if unit == valid.unit else f'; {unit}'}".strip()
-
-
 def _default(written: Any) -> str:
     """A value as it is typed, a key's name where it is that key's.
 
@@ -154,12 +120,6 @@ def _default(written: Any) -> str:
     if written is None or isinstance(written, bool):
         return "null" if written is None else str(written).lower()
     return re.sub(r"\$\{([\w.]+)\}", r"\1", str(written)).replace("'", "")
-
-
-def _prose(docstring: str | None) -> str:
-    """A docstring as Markdown."""
-    text = inspect.cleandoc(docstring or "")
-    return re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", text).replace("``", "`")
 
 
 def _cell(text: str) -> str:

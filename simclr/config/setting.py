@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -39,33 +38,23 @@ class Range:
         return math.isfinite(value) and (self.low < value if self.above else self.low <= value) and value <= self.high
 
     def __str__(self) -> str:
-        lower = f"more than {self.low:g}" if self.above else f"at least {self.low:g}"
-        upper = f", at most {self.high:g}" if math.isfinite(self.high) else ""
+        lower = f"more than {self.low:,}" if self.above else f"at least {self.low:,}"
+        upper = f", at most {self.high:,}" if math.isfinite(self.high) else ""
         return f"{lower}{upper}{' ' + self.unit if self.unit else ''}"
 
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of a few names."""
+    """One of a few names, or with ``hub`` ``OWNER/NAME``."""
 
     names: tuple[str, ...]
+    hub: bool = False
 
     def __contains__(self, value: str) -> bool:
-        return value in self.names
+        return value in self.names or (self.hub and "/" in value)
 
     def __str__(self) -> str:
-        return ", ".join(self.names)
-
-
-@dataclass(frozen=True)
-class OneOfOrHub(OneOf):
-    """One of a few names, or ``OWNER/NAME``."""
-
-    def __contains__(self, value: str) -> bool:
-        return value in self.names or "/" in value
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}, or OWNER/NAME of the Hugging Face hub"
+        return ", ".join(self.names) + (", or OWNER/NAME of the Hugging Face hub" if self.hub else "")
 
 
 def setting(
@@ -77,9 +66,10 @@ def setting(
 ) -> Any:
     """A field of the schema: its default, what it decides, which values it takes (each one, for a list).
 
-    ``counts`` says of a section whether the field decides anything there, or whether another one makes it idle.
+    ``unit`` is for one that the range does not name. ``counts`` says of a section whether the field decides anything
+    there, or whether another one makes it idle.
     """
-    metadata = {"decides": decides, "valid": valid, "unit": unit or getattr(valid, "unit", ""), "counts": counts}
+    metadata = {"decides": decides, "valid": valid, "unit": unit, "counts": counts}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -88,40 +78,45 @@ def setting(
 def options(group: str) -> OneOf | None:
     """The options of a configuration group, which are its files; None where this is installed without them."""
     names = sorted(file.stem for file in (Path(__file__).parents[2] / "conf" / group).glob("*.yaml"))
-    if names and "hub" in names:
-        return OneOfOrHub(tuple(name for name in names if name != "hub"))
-    return OneOf(tuple(names)) if names else None
+    return OneOf(tuple(name for name in names if name != "hub"), "hub" in names) if names else None
 
 
 def settings(config: Any) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
     """Every setting of a schema class or object: its dotted key, its field, its value (None of a class)."""
-    schema: type = config if isinstance(config, type) else type(config)
-    for key, declared, value in _layout(schema):
-        yield key, declared, None if config is schema else value(config)
-
-
-@cache
-def _layout(schema: type) -> tuple[tuple[str, dataclasses.Field[Any], attrgetter[Any]], ...]:
-    """A schema class's settings, those of its sections under dotted keys, and how to get at their values."""
-    found: list[tuple[str, dataclasses.Field[Any]]] = []
-    for each in dataclasses.fields(schema):
-        section: Any = each.default_factory
-        if "decides" not in each.metadata and section is not dataclasses.MISSING:
-            found += [(f"{each.name}.{key}", inner) for key, inner, _ in _layout(section)]
+    for declared in dataclasses.fields(config):
+        value = None if isinstance(config, type) else getattr(config, declared.name)
+        if "decides" in declared.metadata:
+            yield declared.name, declared, value
         else:
-            found.append((each.name, each))
-    return tuple((key, declared, attrgetter(key)) for key, declared in found)
+            for key, inner, item in settings(declared.default_factory if value is None else value):
+                yield f"{declared.name}.{key}", inner, item
 
 
 def decisive(config: Any, decides: Decides) -> dict[str, Any]:
     """The settings that decide something, by dotted key, without those that another one of their section makes idle."""
-    return {
-        key: value
-        for key, declared, value in settings(config)
-        if declared.metadata["decides"] is decides and declared.metadata["counts"](_section(config, key))
-    }
+    found = {}
+    for key, declared, value in settings(config):
+        section, _, _ = key.rpartition(".")
+        holder = attrgetter(section)(config) if section else config
+        if declared.metadata["decides"] is decides and declared.metadata["counts"](holder):
+            found[key] = value
+    return found
 
 
-def _section(config: Any, key: str) -> Any:
-    section, _, _ = key.rpartition(".")
-    return attrgetter(section)(config) if section else config
+KINDS = {
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "int | str": "a negative index or a name",
+    "list[Any]": "a list of [side in pixels, share of the steps]",
+    "list[float]": "a list of numbers",
+    "list[int]": "a list of whole numbers",
+    "list[str]": "a list of texts",
+    "str": "a text",
+}
+
+
+def kind(declared: dataclasses.Field[Any]) -> str:
+    """A field's type in words."""
+    base = str(declared.type).removesuffix(" | None")
+    return KINDS[base] + (" or null" if base != declared.type else "")

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from simclr.config import home, registration  # noqa: F401 - registers the schema
-from simclr.config.augment import AugmentConfig
-from simclr.config.head import RELU_LAYERS, HeadConfig
-from simclr.config.schema import OF_ITS_QUESTION, Config, EncoderConfig, PretrainConfig
+from simclr.config import home
+from simclr.config.method import RELU_LAYERS, AugmentConfig
+from simclr.config.schema import OF_ITS_QUESTION, Config
 from simclr.config.setting import OneOf, Range, settings
 from simclr.foundation.errors import InvalidInput, one_line, suggestion
 
+# Hydra's knowledge of the schema. It is not where the schema is: whoever only reads records does not need Hydra, which
+# takes longer to import than a grid's records to read.
+ConfigStore.instance().store(name="schema", node=Config)
+# The sweeper of grids. Registered here and not by the plugin, which Hydra finds beside run.py only: a notebook that
+# composes a configuration needs its name as well.
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="simclr",
+    node={
+        "_target_": "hydra_plugins.simclr_sweeper.SimclrSweeper",
+        "params": None,
+        "dry_run": False,
+        "file": None,
+        "run_cap": None,
+    },
+)
+
 
 def resolve(config: DictConfig | Config) -> Config:
-    """The composed configuration as typed, validated objects.
+    """The composed configuration as typed, validated objects: every range of the schema, then what ties them together.
 
     Raises:
         InvalidInput: a key is unknown, or a value missing, of the wrong type, out of its range, or at odds with
@@ -27,7 +45,14 @@ def resolve(config: DictConfig | Config) -> Config:
         config = typed(config)
     config.root = home.expanded(config.root)
     config.probe.flip = config.probe.flip.lower()  # YAML's true arrives as "True"
-    validate(config)
+    for key, declared, value in settings(config):
+        validate_one(key, declared, value)
+    for key, path in (("root", config.root), ("data.root", config.data.root), ("transfer.root", config.transfer.root)):
+        if path is not None and not path.strip():
+            raise InvalidInput(f"{key}=: it is empty, as that of a variable that is not set; valid is a folder")
+    validate_question(config)
+    for wrong in _at_odds(config):
+        raise InvalidInput(wrong)
     config.pretrain.sizes = [[int(side), float(share)] for side, share in config.pretrain.sizes]
     return config
 
@@ -52,20 +77,6 @@ def as_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-def validate(config: Config) -> None:
-    """Every range of the schema, then the rules that tie settings together.
-
-    Raises:
-        InvalidInput: the first value that is not valid.
-    """
-    for key, declared, value in settings(config):
-        validate_one(key, declared, value)
-    for key, path in (("root", config.root), ("data.root", config.data.root), ("transfer.root", config.transfer.root)):
-        if path is not None and not path.strip():
-            raise InvalidInput(f"{key}=: it is empty, as that of a variable that is not set; valid is a folder")
-    _validate_together(config)
-
-
 def validate_one(key: str, declared: dataclasses.Field[Any], value: Any) -> None:
     """The range of one setting.
 
@@ -74,9 +85,7 @@ def validate_one(key: str, declared: dataclasses.Field[Any], value: Any) -> None
     """
     valid = declared.metadata["valid"]
     for item in value if isinstance(value, list) else [value]:
-        if item is None or valid is None:
-            continue
-        if isinstance(valid, Range) and not isinstance(item, (int, float)):
+        if item is None or valid is None or (isinstance(valid, Range) and not isinstance(item, (int, float))):
             continue
         if item not in valid:
             near = suggestion(str(item), valid.names) if isinstance(valid, OneOf) else ""
@@ -96,111 +105,87 @@ def validate_question(config: Config) -> None:
                 raise InvalidInput(f"{key}={_shown(value)}: valid with seeds=auto alone")
 
 
-def _validate_together(config: Config) -> None:
-    validate_question(config)
-    data, encoder, head, augment, pretrain = config.data, config.encoder, config.head, config.augment, config.pretrain
+def _at_odds(config: Config) -> Iterator[str]:
+    """What is wrong with settings beside each other. Of several such things, only the first is sure to be one."""
+    data, transfer, encoder, head = config.data, config.transfer, config.encoder, config.head
     if data.name == "folder" and not data.root:
-        raise InvalidInput("data.root is missing: data=folder needs data.root=DIR, a folder with train/ and test/")
-    if config.transfer.name == "folder" and not config.transfer.root:
-        raise InvalidInput("transfer.root is missing: transfer=folder needs transfer.root=DIR")
-    if config.transfer.name is not None and (config.transfer.name == "digits") != (data.name == "digits"):
-        grey, coloured = "one channel", "three channels"
-        has, asked = (grey, coloured) if data.name == "digits" else (coloured, grey)
-        raise InvalidInput(
-            f"transfer={config.transfer.name}: its images have {asked}, and those of data={data.name} have {has}"
-        )
+        yield "data.root is missing: data=folder needs data.root=DIR, a folder with train/ and test/"
+    if transfer.name == "folder" and not transfer.root:
+        yield "transfer.root is missing: transfer=folder needs transfer.root=DIR"
+    if transfer.name is not None and (transfer.name == "digits") != (data.name == "digits"):
+        asked, has = "one channel", "three channels"
+        if data.name == "digits":
+            asked, has = has, asked
+        yield f"transfer={transfer.name}: its images have {asked}, and those of data={data.name} have {has}"
     if config.baselines and config.probe.name == "none":
-        raise InvalidInput("baselines=true probe=none: valid with a probe that they are compared with")
-    _validate_encoder(encoder)
-    _validate_head(head)
-    _validate_microbatch(pretrain, encoder, head, augment)
-    _validate_augment(augment)
-    _validate_sizes(pretrain.sizes)
-
-
-def _validate_head(head: HeadConfig) -> None:
+        yield "baselines=true probe=none: valid with a probe that they are compared with"
+    if len(encoder.widths) != len(encoder.blocks) or not encoder.widths:
+        yield f"encoder.widths={encoder.widths}: one width per stage is needed, encoder.blocks={encoder.blocks}"
+    for key, own in (("widths", [256, 512, 1024, 2048]), ("blocks", [3, 4, 6, 3]), ("norm", "batch")):
+        given = getattr(encoder, key)
+        if encoder.name == "resnet50" and given != own:
+            yield f"encoder.{key}={given}: resnet50 is Keras's own, its {key} cannot be changed"
     needed = RELU_LAYERS.get(head.name, 0)
     if len(head.hidden) < needed:
         widths = "one width" if needed == 1 else f"{needed} widths"
-        raise InvalidInput(
+        yield (
             f"head.hidden={_shown(head.hidden)}: head={head.name} needs {widths}, one for each ReLU layer; "
             f"valid is at least so many, say {_shown([256] * max(needed - 1, 1) + [128] * (needed > 1))}"
         )
+    yield from _at_odds_with_microbatches(config)
+    yield from _wrong_views(config.augment)
+    yield from _wrong_sizes(config.pretrain.sizes)
 
 
-def _validate_microbatch(
-    pretrain: PretrainConfig, encoder: EncoderConfig, head: HeadConfig, augment: AugmentConfig
-) -> None:
+def _at_odds_with_microbatches(config: Config) -> Iterator[str]:
+    encoder, head, augment, pretrain = config.encoder, config.head, config.augment, config.pretrain
     if pretrain.microbatch is None:
         return
     given = f"pretrain.microbatch={pretrain.microbatch}"
     if pretrain.batch_size % pretrain.microbatch:
-        raise InvalidInput(f"{given}: valid is a divisor of pretrain.batch_size={pretrain.batch_size}")
+        yield f"{given}: valid is a divisor of pretrain.batch_size={pretrain.batch_size}"
     norms = ["encoder.norm=group"] * (encoder.norm == "batch") + ["head.norm=none"] * head.normed
     if pretrain.strategy != "one" and norms:
-        raise InvalidInput(
+        yield (
             f"{given} pretrain.strategy={pretrain.strategy}: valid with "
             f"{' '.join(norms)}, as a batch norm over devices and microbatches at once would be neither's"
         )
     if augment.local_views:
-        raise InvalidInput(f"augment.local_views={augment.local_views} {given}: valid is one of them")
+        yield f"augment.local_views={augment.local_views} {given}: valid is one of them"
     if head.normed and pretrain.microbatch == 1:
-        raise InvalidInput(
+        yield (
             f"{given} head.norm={head.norm}: valid is at least 2 images, as a batch norm makes two rows each other's "
             "opposite whatever they are"
         )
 
 
-def _validate_encoder(encoder: EncoderConfig) -> None:
-    if len(encoder.widths) != len(encoder.blocks) or not encoder.widths:
-        raise InvalidInput(
-            f"encoder.widths={encoder.widths}: one width per stage is needed, encoder.blocks={encoder.blocks}"
-        )
-    if encoder.name == "resnet50" and encoder.widths != [256, 512, 1024, 2048]:
-        raise InvalidInput(f"encoder.widths={encoder.widths}: resnet50 is Keras's own, its widths cannot be changed")
-    if encoder.name == "resnet50" and encoder.blocks != [3, 4, 6, 3]:
-        raise InvalidInput(f"encoder.blocks={encoder.blocks}: resnet50 is Keras's own, its blocks cannot be changed")
-    if encoder.name == "resnet50" and encoder.norm != "batch":
-        raise InvalidInput(f"encoder.norm={encoder.norm}: resnet50 is Keras's own, its norm cannot be changed")
-
-
-def _validate_augment(augment: AugmentConfig) -> None:
-    for key, ends in (
-        ("crop_area", augment.crop_area),
-        ("crop_aspect", augment.crop_aspect),
-        ("blur_sigma", augment.blur_sigma),
-        ("local_area", augment.local_area),
-    ):
+def _wrong_views(augment: AugmentConfig) -> Iterator[str]:
+    for key in ("crop_area", "crop_aspect", "blur_sigma", "local_area"):
+        ends = getattr(augment, key)
         if len(ends) != 2 or ends[0] > ends[1]:
-            raise InvalidInput(f"augment.{key}={ends}: two numbers are needed, the smaller one first")
+            yield f"augment.{key}={ends}: two numbers are needed, the smaller one first"
     if augment.blur_sigma[0] == 0 and augment.blur_draw == "log_uniform":
-        raise InvalidInput(
+        yield (
             f"augment.blur_sigma={_shown(augment.blur_sigma)} augment.blur_draw=log_uniform: "
             "0 has no logarithm; valid is more than 0, or augment.blur_draw=uniform"
         )
     if augment.local_views and augment.name == "documents":
-        raise InvalidInput(
-            f"augment.local_views={augment.local_views}: augment=documents draws for a whole batch; valid is 0"
-        )
+        yield f"augment.local_views={augment.local_views}: augment=documents draws for a whole batch; valid is 0"
 
 
-def _validate_sizes(sizes: list[Any]) -> None:
+def _wrong_sizes(sizes: list[Any]) -> Iterator[str]:
     given = f"pretrain.sizes={_shown(sizes)}"
-    valid = "valid is a list of [side in pixels, share of the steps], say [[32,0.5],[64,0.5]]"
-    pairs = [stage for stage in sizes if isinstance(stage, list) and len(stage) == 2]
-    if (
-        not sizes
-        or len(pairs) < len(sizes)
-        or not all(isinstance(each, (int, float)) for pair in pairs for each in pair)
-    ):
-        raise InvalidInput(f"{given}: {valid}")
-    for side, share in sizes:
-        if side != int(side) or not 8 <= side <= 1024:
-            raise InvalidInput(f"{given}: a side of {side:g} pixels; valid is a whole number from 8 to 1024")
-        if not 0 < share <= 1:
-            raise InvalidInput(f"{given}: a share of {share:g}; valid is more than 0, at most 1")
+    for stage in sizes or [None]:
+        match stage:
+            case [int() | float() as side, int() | float() as share]:
+                if side not in range(8, 1025):
+                    yield f"{given}: a side of {side:g} pixels; valid is a whole number from 8 to 1024"
+                if not 0 < share <= 1:
+                    yield f"{given}: a share of {share:g}; valid is more than 0, at most 1"
+            case _:
+                yield f"{given}: valid is a list of [side in pixels, share of the steps], say [[32,0.5],[64,0.5]]"
     if abs(sum(share for _, share in sizes) - 1) > 0.001:
-        raise InvalidInput(f"{given}: the shares add up to {sum(share for _, share in sizes):g}, not to 1")
+        yield f"{given}: the shares add up to {sum(share for _, share in sizes):g}, not to 1"
 
 
 def _shown(value: Any) -> str:

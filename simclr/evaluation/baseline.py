@@ -25,7 +25,7 @@ from simclr.config import (
     decisive,
 )
 from simclr.config.cell import Cell, fingerprint, head_layers, labelled_augment, probed_view
-from simclr.config.head import forward_layers
+from simclr.config.method import forward_layers
 from simclr.data import AnySplit, Images
 from simclr.data.labels import Positions
 from simclr.evaluation.judgement import Evaluation, Fitted, judged

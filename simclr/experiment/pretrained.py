@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from simclr import store
-from simclr.config.cell import Cell, pretraining_identity, probes_centre
+from simclr.config.cell import Cell, pretraining_identity, probed_view
 from simclr.config.validation import as_yaml
 from simclr.experiment import seen
 from simclr.experiment.seen import Others, nothing_else
@@ -179,7 +179,7 @@ def _pretrain(
         callbacks.EpochFacts(settings.batch_size),
     ]
     if settings.monitor_epochs and images.classes:
-        centre = probes_centre(config.probe, config.augment)
+        centre = probed_view(config.probe, config.augment).centre
         watching.append(NeighbourMonitor(images.train, settings.monitor_epochs, settings.epochs, centre, config.seed))
     watching += [
         callbacks.HistoryFile(place / store.HISTORY, before),

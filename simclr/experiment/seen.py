@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from simclr import store
 from simclr.config import Config
-from simclr.config.cell import Cell, ImpossibleCell, Layer, chosen, head_layers, probed_view, stage_layers
+from simclr.config.cell import Cell, ImpossibleCell, Layer, all_layers, chosen, probed_view
 from simclr.experiment.session import Session
 from simclr.foundation import machine
 from simclr.foundation.files import Damaged
@@ -92,7 +92,7 @@ def _are_few(cell: Cell, images: Images) -> bool:
 
 
 def _layers(config: Config) -> list[Layer]:
-    return [*head_layers(config.encoder, config.head), *stage_layers(config.encoder)]
+    return all_layers(config.encoder, config.head)
 
 
 def _wanted(cell: Cell, images: Images, others: Others) -> list[str]:

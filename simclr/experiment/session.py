@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +48,7 @@ class Session:
         from simclr.data import reference
 
         config = cell.config
-        tracker = tracking.start(config.tracking, config.root, cell.facts, meanwhile=_import_measurement)
+        tracker = tracking.start(config.tracking, config.root, cell.facts)
         self.borrow(tracker, config)
         counts = {part: len(getattr(images, part)) for part in ("train", "unlabeled", "test")}
         tracker.log_data(config.data.name, images.digest, reference(config.data), counts)
@@ -127,9 +126,3 @@ class Session:
         """Say a line about what the cell has to do before it can go on, such as to wait."""
         log.info(line)
         self.tell(doing=line)
-
-
-def _import_measurement() -> None:
-    """What every cell needs in the end and is long in coming."""
-    importlib.import_module("simclr.evaluation.measurement")
-    importlib.import_module("sklearn.linear_model")

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 SET_ASIDE = ".set-aside-"
 CLOCK_SECONDS = 30.0
+
+_clocks: dict[int, tuple[float, float]] = {}
+"""By device, how far its clock is ahead of this process's, and when that was seen."""
 
 
 class Damaged(Exception):
@@ -96,7 +98,7 @@ def server_time(folder: Path) -> float:
     One's own where nothing can be written there. The difference to one's own is remembered for half a minute.
     """
     device = folder.stat().st_dev
-    known = _clocks().get(device)
+    known = _clocks.get(device)
     if known is None or time.monotonic() - known[1] > CLOCK_SECONDS:
         path, ahead = folder / f".clock-{secrets.token_hex(4)}", time.time()
         with contextlib.suppress(OSError):
@@ -106,14 +108,8 @@ def server_time(folder: Path) -> float:
             finally:
                 os.close(descriptor)
                 path.unlink(missing_ok=True)
-        known = _clocks()[device] = ahead - time.monotonic(), time.monotonic()
+        known = _clocks[device] = ahead - time.monotonic(), time.monotonic()
     return known[0] + time.monotonic()
-
-
-@cache
-def _clocks() -> dict[int, tuple[float, float]]:
-    """By device, how far its clock is ahead of this process's, and when that was seen."""
-    return {}
 
 
 def as_file_name(text: str) -> str:
@@ -204,21 +200,17 @@ def seal(folder: Path, files: Sequence[str], facts: Mapping[str, Any]) -> dict[s
         The manifest as :func:`sealed` gives it.
     """
     sums = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in files}
-    manifest = {**facts, "files": sums}
     # What the manifest itself says is checked as well; through JSON and back, so that it is what a reader will have.
-    manifest = json.loads(json.dumps(manifest, allow_nan=False))
-    manifest["seal"] = _seal_of(manifest)
-    write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1, allow_nan=False) + "\n").encode())
-    del manifest["seal"]
+    manifest: dict[str, Any] = json.loads(json.dumps({**facts, "files": sums}, allow_nan=False))
+    content = json.dumps({**manifest, "seal": _seal_of(manifest)}, indent=1)
+    write_whole(folder / MANIFEST, f"{content}\n".encode())
     return manifest
 
 
 def sealed(folder: Path, *, verify: bool = True) -> dict[str, Any] | None:
-    """The manifest of a finished folder, after comparing every file with it; None where it is not finished.
+    """The manifest of a finished folder, after comparing every file with it; None where it is not finished, or missing.
 
-    Args:
-        folder: which may be missing.
-        verify: False trusts the files.
+    Without ``verify`` the files are trusted.
 
     Raises:
         Damaged: the manifest cannot be read, or a file is missing or not the one that was sealed.

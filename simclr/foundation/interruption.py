@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 TERMINATED = 143
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+_SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Pending:
@@ -29,13 +29,10 @@ class Pending:
             KeyboardInterrupt: for Ctrl-C.
             SystemExit: with code 143 for any other, unless a handler was installed for it, which is called.
         """
-        self._act(self.signal)
-
-    def _act(self, number: int | None) -> NoReturn:
-        handler = self._handlers.get(number or 0)
+        handler = self._handlers.get(self.signal or 0)
         if callable(handler):
-            handler(number, None)
-        _stop(number)
+            handler(self.signal, None)
+        _stop(self.signal)
 
 
 _open: list[Pending] = []
@@ -57,12 +54,12 @@ def deferred() -> Iterator[Pending]:
         return
 
     def note(number: int, _: object) -> None:
-        if pending.signal is not None:
-            pending._act(number)
-        pending.signal = number
+        again, pending.signal = pending.signal is not None, number
+        if again:
+            pending.stop()
 
-    for number in _numbers():
-        if number != getattr(signal, "SIGUSR2", None) or callable(signal.getsignal(number)):
+    for number in _SIGNALS:
+        if number != signal.SIGUSR2 or callable(signal.getsignal(number)):
             pending._handlers[number] = signal.signal(number, note)
     _open.append(pending)
     try:
@@ -78,12 +75,10 @@ def deferred() -> Iterator[Pending]:
 def exit_when_asked(*, anew: bool = True) -> None:
     """Make SIGTERM and SIGUSR1 end this process by ``SystemExit`` with code 143, so that what is open is closed.
 
-    Args:
-        anew: in place of whatever handles them; else only where nothing does.
+    Unless ``anew``, only where nothing handles them yet.
     """
-    for name in ("SIGTERM", "SIGUSR1"):
-        number = getattr(signal, name, None)
-        if number is not None and (anew or signal.getsignal(number) is signal.SIG_DFL):
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        if anew or signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, lambda number, _: _stop(number))
 
 
@@ -99,9 +94,9 @@ def at_once() -> Iterator[None]:
     for pending in _open:
         if pending.signal is not None:
             pending.stop()
-    noting = {number: signal.getsignal(number) for number in _numbers()}
+    noting = {number: signal.getsignal(number) for number in _SIGNALS}
     for number in noting:
-        if number != getattr(signal, "SIGUSR2", None):
+        if number != signal.SIGUSR2:
             signal.signal(number, lambda number, _: _stop(number))
     try:
         yield
@@ -112,21 +107,13 @@ def at_once() -> Iterator[None]:
 
 def ask_to_stop() -> None:
     """Ask this process to stop as SIGTERM would, from any of its threads, unless it is about to stop already."""
-    if is_pending():
-        return
-    # The main thread is to act on it, also where it sleeps or waits, and wakes up for a signal of its own only.
-    if hasattr(signal, "pthread_kill"):
+    if not is_pending():
+        # The main thread is to act on it, also where it sleeps or waits, and wakes up for a signal of its own only.
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-    else:
-        signal.raise_signal(signal.SIGTERM)
 
 
 def stop_when_orphaned(pause: float = 1.0) -> None:
-    """Ask this process to stop once the one that started it is gone, which then looks after it no more.
-
-    Args:
-        pause: seconds between two looks.
-    """
+    """Ask this process to stop once the one that started it, looked for every ``pause`` seconds, is gone."""
     parent = os.getppid()
 
     def look() -> None:
@@ -140,10 +127,6 @@ def stop_when_orphaned(pause: float = 1.0) -> None:
 def is_pending() -> bool:
     """Whether a signal that asks to stop has come and waits for what is under way."""
     return any(pending.signal is not None for pending in _open)
-
-
-def _numbers() -> list[int]:
-    return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
 def _stop(number: int | None) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from simclr.config import HeadConfig
-from simclr.config.head import RELU_LAYERS, forward_layers
+from simclr.config.method import RELU_LAYERS, forward_layers
 from simclr.foundation.errors import InvalidInput
 from simclr.model.normalization import FusedBatchNormalization
 

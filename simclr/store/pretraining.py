@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from simclr.config import Config, EncoderConfig, HeadConfig
-from simclr.config.cell import named_layers
+from simclr.config.cell import all_layers
 from simclr.config.validation import resolve
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.foundation.files import (
@@ -172,7 +172,7 @@ def check_layer(encoder: EncoderConfig, head: HeadConfig, layer: str) -> None:
     Raises:
         InvalidInput: it has not.
     """
-    names = named_layers(encoder, head)
+    names = [each.name for each in all_layers(encoder, head)]
     if layer not in names:
         raise InvalidInput(f"--layer {layer}: this network has {', '.join(names)}.{suggestion(layer, names)}")
 

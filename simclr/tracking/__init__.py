@@ -8,12 +8,10 @@ cannot begin online is kept offline. The client is imported when a run starts, a
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from simclr.config import TrackingConfig
-from simclr.tracking.connection import Connection
 from simclr.tracking.content import Material
 from simclr.tracking.patience import Patience
 from simclr.tracking.tracker import Tracker
@@ -24,13 +22,7 @@ __all__ = ["Material", "Patience", "Tracker", "Wish", "skip", "start"]
 _PATIENCE = Patience()
 
 
-def start(
-    settings: TrackingConfig,
-    root: str,
-    facts: Mapping[str, Any],
-    patience: Patience | None = None,
-    meanwhile: Callable[[], object] | None = None,
-) -> Tracker:
+def start(settings: TrackingConfig, root: str, facts: Mapping[str, Any], patience: Patience | None = None) -> Tracker:
     """Begin a cell's run, or go on in it where it was resumed.
 
     Args:
@@ -39,15 +31,13 @@ def start(
         facts: of the cell, as :attr:`simclr.config.cell.Cell.facts` has them, for the run's page; the run is named
             after it, so that a resumed cell finds its run again.
         patience: how long W&B may be waited for in vain; one for all runs of this process, where none is given.
-        meanwhile: called while the client's process starts, where it does: something else that is to be done anyway.
 
     Returns:
         A tracker that takes all that it is told, whether or not there is anyone to pass it on to.
     """
-    tracker = Tracker(Connection(settings, root, patience or _PATIENCE))
-    if _wanted(settings):
-        group = f"{facts['head.name']}-{facts['pretraining.key']}"
-        tracker.begin(_identity(settings, facts, group, facts["layer.name"]), facts, meanwhile)
+    tracker = Tracker(settings, root, patience or _PATIENCE)
+    group = f"{facts['head.name']}-{facts['pretraining.key']}"
+    tracker.begin(_identity(settings, facts, group, facts["layer.name"]), facts)
     return tracker
 
 
@@ -58,28 +48,18 @@ def skip(
 
     Its ``facts`` are its name, as ``cell``, and what was :func:`configured <simclr.config.cell.configured>`.
     """
-    if _wanted(settings):
-        tracker = Tracker(Connection(settings, root, patience or _PATIENCE))
-        tracker.begin(_identity(settings, facts, None, "skipped"), facts)
-        tracker.summary({"status": "skipped", "error": reason})
-        tracker.finish(0)
-
-
-def _wanted(settings: TrackingConfig) -> bool:
-    asked = settings.mode
-    return asked != "disabled" and (asked, os.environ.get("WANDB_MODE")) != ("auto", "disabled")
+    tracker = Tracker(settings, root, patience or _PATIENCE)
+    tracker.begin(_identity(settings, facts, None, "skipped"), facts)
+    tracker.summary({"status": "skipped", "error": reason})
+    tracker.finish(0)
 
 
 def _identity(settings: TrackingConfig, facts: Mapping[str, Any], group: str | None, tag: str) -> dict[str, Any]:
     """The run as the client takes it."""
-    names = (facts["data.name"], facts["encoder.name"], facts["head.name"])
+    tags = (facts["data.name"], facts["encoder.name"], facts["head.name"], tag, *settings.tags)
     return {
         "name": facts["cell"],
         "group": settings.group or group,
         "job_type": "cell",
-        "tags": _distinct([*names, tag, *settings.tags]),
+        "tags": list(dict.fromkeys(name for name in tags if name)),
     }
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(name for name in names if name))

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from simclr.config import Config, Decides, options, settings
+from simclr.sweep.space import text_of
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +62,9 @@ def handed_out(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def sweep_arguments(arguments: Sequence[str], handed: Mapping[str, Any]) -> list[str]:
-    """The overrides that mean the sweep's cell, among what an agent passes on.
+    """A command line without what is no parameter of the sweep, each value in Hydra's spelling (``null`` for ``None``).
 
-    Args:
-        arguments: of the command line: what the sweep's ``command`` says itself, and, in one piece, what is handed out.
-        handed: what the agent hands out, by key, in its order.
-
-    Returns:
-        The same without what is no parameter of the sweep, each value in Hydra's spelling (``null`` for ``None``).
+    It has what the sweep's ``command`` says itself and, in one piece, what the agent hands out, in the same order.
 
     >>> sweep_arguments(["seed=1", "head=none", "head.name=none", "_wandb={'m': []}", "sweep.parameters=['head']"],
     ...     {"head": "none", "head.name": "none", "_wandb": {"m": []}, "sweep.parameters": ["head"]})
@@ -78,7 +74,7 @@ def sweep_arguments(arguments: Sequence[str], handed: Mapping[str, Any]) -> list
     if start is None:
         return list(arguments)
     names = parameters(handed)
-    kept = [f"{key}={spelled(value)}" for key, value in handed.items() if key in names]
+    kept = [f"{key}={text_of(value)}" for key, value in handed.items() if key in names]
     return [*arguments[:start], *kept, *arguments[start + len(handed) :]]
 
 
@@ -97,27 +93,8 @@ def parameters(handed: Mapping[str, Any]) -> list[str]:
     return [key for key in handed if key in deciding or key in GROUPS]
 
 
-def spelled(value: Any) -> str:
-    """A value as Hydra's overrides have it. A text stays as the sweep's file has it, which may be meant for Hydra.
-
-    >>> spelled([None, True, 0.5, "a"])
-    '[null,true,0.5,a]'
-    """
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(spelled(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{spelled(item)}" for key, item in value.items()) + "}"
-    return str(value)
-
-
 def _start(arguments: Sequence[str], keys: list[str]) -> int | None:
     """Where the keys stand among the arguments, in one piece and in order."""
     given = [argument.partition("=")[0] for argument in arguments]
-    for start in range(len(given) - len(keys) + 1):
-        if keys and given[start : start + len(keys)] == keys:
-            return start
-    return None
+    starts = range(len(given) - len(keys) + 1) if keys else ()
+    return next((start for start in starts if given[start : start + len(keys)] == keys), None)

@@ -33,24 +33,16 @@ def reason(error: BaseException) -> str:
     return one_line(error)[:200]
 
 
-def prepare_environment(folder: Path) -> None:
-    """What the client's process reads when it starts: its caches lie with our files, and it reports to nobody else."""
-    for name, value in (
-        ("WANDB_DATA_DIR", folder / "data"),
-        ("WANDB_CACHE_DIR", folder / "cache"),
-        ("WANDB_ERROR_REPORTING", "false"),
-    ):
-        os.environ.setdefault(name, str(value))
-
-
-def set_up() -> None:
-    """Start the client's process.
+def set_up(folder: Path) -> None:
+    """Start the client's process: its caches lie in a folder of ours, and it reports to nobody else.
 
     At exit the client says goodbye to it; where it has gone before, which costs nothing by then, its traceback is for
     the debug log.
     """
     import wandb
 
+    for name, value in (("DATA_DIR", folder / "data"), ("CACHE_DIR", folder / "cache"), ("ERROR_REPORTING", "false")):
+        os.environ.setdefault(f"WANDB_{name}", str(value))
     sys.unraisablehook = _unraisable
     threading.excepthook = _of_a_thread
     with _standard_output_elsewhere():
@@ -129,8 +121,8 @@ def resolve_mode(wanted: str) -> str:
     import wandb
 
     given = os.environ.get("WANDB_MODE", "") if wanted == "auto" else wanted
-    if given in ("offline", "disabled", "dryrun"):
-        return "offline" if given == "dryrun" else given
+    if given in ("offline", "dryrun"):
+        return "offline"
     known = wandb.setup().settings
     if known.api_key or known.identity_token_file or _key_in_netrc(known.base_url):
         return "online"
@@ -205,10 +197,7 @@ def stopped(sweep: str, run: str, patience: Patience) -> bool:
     entity, project, name = sweep.split("/")
     question = """
     query Stopped($entity: String!, $project: String!, $sweep: String!, $run: String!) {
-        project(name: $project, entityName: $entity) {
-            run(name: $run) { stopped }
-            sweep(sweepName: $sweep) { state }
-        }
+        project(name: $project, entityName: $entity) { run(name: $run) { stopped } sweep(sweepName: $sweep) { state } }
     }
     """
     variables = {"entity": entity, "project": project, "sweep": name, "run": run}

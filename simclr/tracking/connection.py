@@ -26,13 +26,12 @@ log = logging.getLogger(__name__)
 
 
 class Connection:
-    """To the client's process and, through it, to a server. Before :meth:`begin`, and once it is lost, it does nothing.
+    """To the client's process and, through it, to a server. Before :meth:`open`, and once it is lost, it does nothing.
 
     Attributes:
         run: as the client has it, None where there is none.
         online: whether there is a server that answers.
         folder: the run's own folder on disk, None where nothing is kept.
-        stop: set once someone stopped this run from its page.
         patience: how long anyone waits for any of it.
     """
 
@@ -40,10 +39,21 @@ class Connection:
         self.run: wandb.Run | None = None
         self.online = False
         self.folder: Path | None = None
-        self.stop = threading.Event()
         self.patience = patience
         self._settings, self._root = settings, Path(root).resolve()
+        self._set_up = partial(client.set_up, self._root / "wandb")
+        self._stop = threading.Event()
         self._told = self._broken = False
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether someone stopped this run from its page."""
+        return self._stop.is_set()
+
+    @property
+    def run_id(self) -> str | None:
+        """The run's identity on the server, None where there is no run."""
+        return None if self.run is None else self.run.id
 
     @property
     def sweep_id(self) -> str | None:
@@ -51,42 +61,38 @@ class Connection:
         return agent.sweep(os.environ)
 
     @property
+    def in_agent(self) -> bool:
+        """Whether an agent started this process, for a cell of its sweep."""
+        return self.sweep_id is not None
+
+    @property
     def sweep_path(self) -> str:
-        """The sweep, with entity and project, as the server is asked for it."""
+        """The sweep, as the server is asked for it."""
+        return self.path_of(str(self.sweep_id))
+
+    def path_of(self, name: str) -> str:
+        """A name in the run's project, with that and its entity, as the server is asked for it."""
         assert self.run is not None
-        return f"{self.run.entity}/{self.run.project}/{self.sweep_id}"
+        return f"{self.run.entity}/{self.run.project}/{name}"
 
-    def artifact_path(self, name: str) -> str:
-        """The latest artifact of a name, with entity and project."""
-        assert self.run is not None
-        return f"{self.run.entity}/{self.run.project}/{name}:latest"
+    def open(self, identity: Mapping[str, Any], describe: Callable[[], None]) -> None:
+        """Start the client and the run, ``identity`` as it takes it: online where that is wanted and possible.
 
-    def begin(
-        self,
-        identity: Mapping[str, Any],
-        describe: Callable[[], None],
-        meanwhile: Callable[[], Any] | None = None,
-    ) -> None:
-        """Start the client and the run: online where that is wanted and possible, else offline.
-
-        Args:
-            identity: of the run, as the client takes it.
-            describe: called once the run has begun, before anything is said of how it did.
-            meanwhile: done while the client's process starts.
+        Else it is offline. ``describe`` is called once it has begun, before anything is said of how it did.
         """
+        wanted = self._settings.mode
+        if wanted == "disabled" or (wanted, os.environ.get("WANDB_MODE")) == ("auto", "disabled"):
+            return None
         try:
             # All of it at once: it looks through every module there is, and is the quicker the fewer there are.
             import wandb.apis.public  # noqa: F401
         except ImportError as error:
             return self._tell(f"the client cannot be imported ({one_line(error)}), so nothing is tracked")
-        client.prepare_environment(self._root / "wandb")
         try:
-            self.patience.wait(self.patience.left / 2, client.set_up, meanwhile=meanwhile)
-            mode = client.resolve_mode(self._settings.mode)
+            self.patience.wait(self.patience.left / 2, self._set_up)
+            mode = client.resolve_mode(wanted)
         except Exception as error:
             return self._tell(f"the client does not start ({reason(error)}), so nothing is tracked")
-        if mode == "disabled":
-            return None
         refused = self._begin(identity, "online") if mode == "online" else None
         failed = self._begin(identity, "offline") if mode == "offline" or refused else None
         if self.run is None:
@@ -112,18 +118,10 @@ class Connection:
             self._broken, self.online = True, False
             self._unsent(f"the client fails: {reason(error)}")
 
-    def ask(
-        self,
-        what: str,
-        question: Callable[[], Value],
-        progress: Callable[[], int] | None = None,
-    ) -> Value | None:
-        """Ask the server, once: where it does not answer well, nothing more is asked of it.
+    def ask(self, what: str, question: Callable[[], Value], progress: Callable[[], int] | None = None) -> Value | None:
+        """Ask the server, once: where it does not answer well, nothing more is asked of it, and what was is said.
 
-        Args:
-            what: is asked, for the line that says that it was not answered.
-            question: asks.
-            progress: of the answer, which may take longer as long as this grows.
+        An answer may take longer as long as its ``progress`` grows.
         """
         if not self.online:
             return None
@@ -142,7 +140,7 @@ class Connection:
         elif self.folder is not None and self.folder.name.startswith("offline"):
             self.local(act)
 
-    def end(self, exit_code: int) -> None:
+    def close(self, exit_code: int) -> None:
         """End the run, and send what is not sent yet as long as patience lasts."""
         run, self.run = self.run, None
         if run is None:
@@ -161,12 +159,12 @@ class Connection:
         """Begin the run, or say why it does not begin."""
         import wandb
 
-        settings = client.run_settings(self.patience, self.stop.set)
+        settings = client.run_settings(self.patience, self._stop.set)
         # An agent's variables say which run of which project this is; anything else would be another run.
-        tracking, own = self._settings, self.sweep_id is None
+        tracking, own = self._settings, not self.in_agent
 
         def init() -> wandb.Run:
-            client.set_up()  # again, where an attempt before this one was let go
+            self._set_up()  # again, where an attempt before this one was let go
             return wandb.init(
                 project=tracking.project if own else None,
                 entity=tracking.entity if own else None,

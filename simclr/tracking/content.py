@@ -58,8 +58,8 @@ def accuracies(record: Mapping[str, Any]) -> dict[str, float]:
 def summary(record: Mapping[str, Any]) -> dict[str, Any]:
     """The rest of a record, for the run's summary."""
     facts = {name: record.get(name) for name in ("status", "error", "seconds")}
-    for part, prefix in (("pretraining", "pretraining"), ("representation", "representation"), ("host", "host")):
-        facts.update({f"{prefix}/{name}": value for name, value in (record.get(part) or {}).items()})
+    for part in ("pretraining", "representation", "host"):
+        facts.update({f"{part}/{name}": value for name, value in (record.get(part) or {}).items()})
     for name, value in (record.get("probe") or {}).items():
         if isinstance(value, Mapping) and "mean" in value and name != "test_accuracy":
             facts[f"probe/{name}"] = value["mean"]

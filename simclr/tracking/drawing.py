@@ -26,11 +26,7 @@ MOST_CLASSES = 30
 
 
 def loss_curve(history: Sequence[Mapping[str, float]]) -> Picture:
-    """Loss, contrastive accuracy and the online probe's accuracy by epoch.
-
-    Args:
-        history: a row per epoch, with ``loss`` and ``contrastive_accuracy``, and ``monitor/knn_accuracy`` where known.
-    """
+    """By epoch ``loss``, ``contrastive_accuracy`` and, where known, the online probe's ``monitor/knn_accuracy``."""
     epochs = np.arange(1, len(history) + 1)
     figure = _figure(9, 4)
     left, right = figure.subplots(1, 2)
@@ -135,19 +131,15 @@ def view_grid(views: NDArray[Any], columns: int = 8) -> Picture:
 def _figure(width: float, height: float) -> Figure:
     # It tells of its font cache at the level at which a run tells of its epochs.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
 def _pixels(figure: Figure) -> Picture:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = figure.canvas
-    assert isinstance(canvas, FigureCanvasAgg)
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

@@ -15,11 +15,9 @@ Value = TypeVar("Value")
 class Patience:
     """How long, in seconds, W&B is waited for in vain: one budget, from which every wait of a process takes its time.
 
-    Only waiting that ended badly is taken from it: for a call that failed or was given up. What ended well has cost
-    nothing, and a transfer goes on for as long as more of it arrives, so a slow server is waited for as often as it
-    takes, and a long run with thousands of calls has the whole budget at its end. A server that fails costs no more
-    than the budget, in whichever ways, at whichever calls, and in however many runs of the process. Once it is spent,
-    nothing is waited for.
+    Only waiting that ended badly is taken from it: for a call that failed or was given up. A slow server is waited for
+    as often as it takes, and for as long as more of a transfer arrives; one that fails costs no more than the budget,
+    at whichever calls, and in however many runs of the process. Once it is spent, nothing is waited for.
 
     Two thirds of it no server is waited for before the end of a run, when the client sends what it has not sent, and
     writes down what it could not send. The client's own process, which is here, may take half of what is left at once.
@@ -54,15 +52,13 @@ class Patience:
         seconds: float,
         act: Callable[[], Value],
         progress: Callable[[], int] | None = None,
-        meanwhile: Callable[[], Any] | None = None,
     ) -> Value:
         """What a call returns or raises, unless it takes longer.
 
         Args:
-            seconds: how long it may take, of what is left, counted from when ``meanwhile`` is done.
+            seconds: how long it may take, of what is left.
             act: called in another thread, unless nothing may be waited for.
             progress: of the call; whenever there is more of it than ever, the call has as long again.
-            meanwhile: done here before the call is waited for.
 
         Raises:
             TimeoutError: it does. It is left behind in its thread, which keeps no process alive.
@@ -81,8 +77,6 @@ class Patience:
 
         thread = threading.Thread(target=run, name="wandb call", daemon=True)
         thread.start()
-        if meanwhile is not None:
-            meanwhile()
         begun, seen = time.monotonic(), progress() if progress else 0
         while thread.is_alive() and (waited := time.monotonic() - begun) < seconds:
             thread.join(min(seconds - waited, 1.0) if progress else seconds)

@@ -41,13 +41,12 @@ class Remote:
     def take_up(
         self, key: str, folder: Path, meanwhile: Callable[[], bool] | None, report: Report, *, wait: bool = True
     ) -> bool:
-        """Take a pretraining from its artifact, or the right to make it.
+        """Take a pretraining from its artifact to a folder, or the right to make it.
 
         Args:
             key: of the pretraining.
             folder: where it is to be.
-            meanwhile: called while another machine is at it: does something else that is useful and returns True, or
-                returns False where there is nothing.
+            meanwhile: called while another machine is at it, as :func:`simclr.store.made_once` calls it.
             report: takes a line that says that it is waited for.
             wait: for another machine that is at it.
 

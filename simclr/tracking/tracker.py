@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from simclr.config import TrackingConfig
 from simclr.foundation import machine
 from simclr.foundation.errors import one_line
 from simclr.foundation.files import MANIFEST, as_file_name, whole_file
@@ -29,68 +30,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PICTURES = 60.0
-"""How long, in seconds, a run's pictures may be drawn in vain: no server's affair, and not taken from its budget."""
 
-
-class Tracker:
+class Tracker(Connection):
     """One run, made by :func:`simclr.tracking.start`. Before it begins and once it is given up, it does nothing at all.
 
     Attributes:
         wishes: what this run and the others of its sweep make or want to make.
-        patience: how long anyone waits for any of it.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection, self.patience = connection, connection.patience
-        self.wishes = Wishes(connection)
+    def __init__(self, settings: TrackingConfig, root: str, patience: Patience) -> None:
+        super().__init__(settings, root, patience)
+        self.wishes = Wishes(self)
         self._uploads: list[tuple[str, wandb.Artifact]] = []
         self._unseen: dict[str, tuple[Path, Mapping[str, Any]]] = {}
 
-    @property
-    def online(self) -> bool:
-        """Whether there is a server that answers."""
-        return self._connection.online
-
-    @property
-    def folder(self) -> Path | None:
-        """The run's own folder on disk, None where nothing is kept."""
-        return self._connection.folder
-
-    @property
-    def stop_requested(self) -> bool:
-        """Whether someone stopped this run from its page."""
-        return self._connection.stop.is_set()
-
-    @property
-    def run_id(self) -> str | None:
-        """The run's identity on the server, None where there is no run."""
-        return None if self._connection.run is None else self._connection.run.id
-
-    @property
-    def in_agent(self) -> bool:
-        """Whether an agent started this process, for a cell of its sweep."""
-        return self.sweep_id is not None
-
-    @property
-    def sweep_id(self) -> str | None:
-        """The sweep of this process's agent, None outside an agent."""
-        return self._connection.sweep_id
-
-    def begin(
-        self,
-        identity: Mapping[str, Any],
-        configuration: Mapping[str, Any],
-        meanwhile: Callable[[], Any] | None = None,
-    ) -> None:
-        """Begin the run, online where that is wanted and possible, else offline.
-
-        Args:
-            identity: of the run, as the client takes it.
-            configuration: for its page.
-            meanwhile: done while the client's process starts.
-        """
-        self._connection.begin(identity, lambda: self._describe(configuration), meanwhile)
+    def begin(self, identity: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
+        """Begin the run, see :meth:`open`, with a configuration for its page."""
+        self.open(identity, partial(self._describe, configuration))
 
     def epoch(self, epoch: int, logs: Mapping[str, float]) -> None:
         """An epoch of pretraining, counted from 1: whatever of it is a finite number."""
@@ -100,13 +56,11 @@ class Tracker:
             finite = {name: value for name, value in named.items() if math.isfinite(value)}
             run.log({"pretrain/epoch": epoch, **finite})
 
-        self._connection.local(put)
+        self.local(put)
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Facts of the run as a whole; what is None is left out."""
-        self._connection.local(
-            lambda run: run.summary.update({name: each for name, each in values.items() if each is not None})
-        )
+        self.local(lambda run: run.summary.update({name: each for name, each in values.items() if each is not None}))
 
     def result(
         self,
@@ -114,91 +68,68 @@ class Tracker:
         predictions: Mapping[str, NDArray[Any]] | None = None,
         material: Material | None = None,
     ) -> None:
-        """A cell's record, its predictions and its pictures.
+        """A cell's record as in ``result.json``, its predictions, and its pictures of what there is for them.
 
-        Args:
-            record: as in ``result.json``.
-            predictions: ``labels`` (N,) and, by representation, the class given to each test image by each subset's
-                probe (S, N), as kept beside the record.
-            material: what its pictures are made of.
+        Predictions are ``labels`` (N,) and, by representation, the class given to each test image by each subset's
+        probe (S, N), as kept beside the record.
         """
-        if self._connection.run is None:
+        if self.run is None:
             return
         self.summary(self._made("summary", lambda: content.summary(record)) or {})
         if record.get("probe"):
-            self._connection.local(lambda run: run.log(content.accuracies(record)))
+            self.local(lambda run: run.log(content.accuracies(record)))
         if shown := self._shown(content.drawings(record, material)):
-            self._connection.local(lambda run: run.log(shown))
+            self.local(lambda run: run.log(shown))
         if predictions is not None and record.get("probe"):
             names = material.names if material is not None else ()
             classes = record["probe"]["classes"]
             table = self._made("predictions", lambda: content.table(predictions, classes, names))
             if table is not None:
                 # A table is an artifact too, so the server is asked before it is taken.
-                self._connection.to_server("log the predictions", lambda run: run.log({"predictions": table}))
+                self.to_server("log the predictions", lambda run: run.log({"predictions": table}))
 
-    def log_data(self, name: str, digest: str, reference: str, metadata: Mapping[str, Any] | None = None) -> None:
-        """The images by reference: where they are from and the digest of their content, not the images.
-
-        Args:
-            name: which images, as ``data.name`` says it.
-            digest: of the content.
-            reference: a URI.
-            metadata: what else to say of them.
-        """
+    def log_data(self, name: str, digest: str, reference: str, metadata: Mapping[str, Any]) -> None:
+        """The images by reference: a URI of where they are from and the digest of their content, not the images."""
         kept = f"data-{as_file_name(name)}"
-        self._put(kept, lambda: artifacts.of_data(kept, digest, reference, metadata or {}), [digest[:16]])
+        self._put(kept, lambda: artifacts.of_data(kept, digest, reference, metadata), [digest[:16]])
 
-    def log_pretraining(
-        self, key: str, folder: Path, metadata: Mapping[str, Any] | None = None, *, made_here: bool = True
-    ) -> None:
-        """A pretrained network as the artifact ``pretrained-<key>``, once per key.
+    def log_pretraining(self, key: str, folder: Path, metadata: Mapping[str, Any], *, made_here: bool = True) -> None:
+        """The plain files of a finished pretraining's folder as the artifact ``pretrained-<key>``, once per key.
 
-        Args:
-            key: the pretraining's.
-            folder: the finished pretraining; its plain files are taken.
-            metadata: what to say of it, as the artifact's metadata.
-            made_here: by this run; else the run is said to use it, and the artifact is made where there is none by the
-                time that the run ends: whoever made the network may be about to upload it.
+        Of one that was not made here the run is said to use it, and the artifact is made where there is none by the
+        time that the run ends: whoever made the network may be about to upload it.
         """
         if not made_here and not self.online:
             return
         if self._exists(key):
             self.use_pretraining(key)
         elif made_here:
-            self._put_pretraining(key, folder, metadata or {})
+            name = artifacts.pretraining_name(key)
+            self._put(name, lambda: artifacts.of_pretraining(key, folder, metadata), ["latest", key])
         else:
-            self._unseen[key] = (folder, metadata or {})
+            self._unseen[key] = folder, metadata
 
     def use_pretraining(self, key: str) -> None:
         """Say that this cell looks at a network that another run trained; offline there is no telling."""
-        run = self._connection.run
+        run = self.run
         if run is not None and self.online:
-            self._connection.ask(
-                f"use the pretraining {key}",
-                lambda: artifacts.use(run, self._connection.artifact_path(artifacts.pretraining_name(key))),
-            )
+            self.ask(f"use the pretraining {key}", lambda: artifacts.use(run, self._latest(key)))
 
     def fetch_pretraining(self, key: str, into: Path) -> bool:
-        """Take a pretrained network from its artifact, each file checked against its digest.
+        """Take a pretrained network from its artifact, each file checked against its digest; whether it is there now.
 
-        Args:
-            key: the pretraining's.
-            into: a folder, made where it is missing, whose files of the same name are replaced; untouched unless all
-                went well.
-
-        Returns:
-            Whether it is there now.
+        The folder is made where it is missing, and files of the same name are replaced; it is untouched unless all went
+        well.
         """
-        run, name = self._connection.run, artifacts.pretraining_name(key)
+        run, name = self.run, artifacts.pretraining_name(key)
         if run is None or not self.online:
             return False
-        ask = partial(self._connection.ask, f"fetch {name}")
+        ask = partial(self.ask, f"fetch {name}")
         try:
             into.parent.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=into.parent, prefix=f".{into.name}.", ignore_cleanup_errors=True) as folder:
                 draft = Path(folder)
-                artifact = ask(lambda: artifacts.use(run, self._connection.artifact_path(name)))
+                artifact = ask(lambda: artifacts.use(run, self._latest(key)))
                 found = artifact and ask(
                     lambda: artifacts.download(artifact, draft), progress=lambda: artifacts.bytes_in(draft)
                 )
@@ -218,16 +149,15 @@ class Tracker:
         """The configuration of the sweep that this process's agent works on, as its file has it."""
         if not (self.in_agent and self.online):
             return None
-        api, path = partial(client.api, self.patience), self._connection.sweep_path
-        return self._connection.ask("read the sweep", lambda: dict(api().sweep(path).config))
+        return self.ask("read the sweep", lambda: dict(client.api(self.patience).sweep(self.sweep_path).config))
 
     def stopped(self) -> bool:
         """Whether someone stopped this run, or cancelled its sweep; asks the server where it has not said so."""
-        run = self._connection.run
+        run = self.run
         if self.stop_requested or run is None or not (self.online and self.in_agent):
             return self.stop_requested
         try:
-            question = partial(client.stopped, self._connection.sweep_path, run.id, self.patience)
+            question = partial(client.stopped, self.sweep_path, run.id, self.patience)
             return self.patience.wait(self.patience.spare / 3, question)
         except Exception as error:
             log.debug("W&B: %s", reason(error))
@@ -238,21 +168,18 @@ class Tracker:
 
         The process must then end with another code than 0.
         """
-        self._connection.local(lambda run: run.mark_preempting())
+        self.local(lambda run: run.mark_preempting())
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run, and send what is not sent yet as long as patience lasts."""
-        if self._connection.run is None:
+        if self.run is None:
             return
         for key, (folder, metadata) in self._unseen.items():
-            if self._exists(key):
-                self.use_pretraining(key)
-            else:
-                self._put_pretraining(key, folder, metadata)
-        sent = partial(client.bytes_sent, self._connection.run)
+            self.log_pretraining(key, folder, metadata)
+        sent = partial(client.bytes_sent, self.run)
         for name, artifact in self._uploads:
-            self._connection.ask(f"upload {name}", artifact.wait, progress=sent)
-        self._connection.end(exit_code)
+            self.ask(f"upload {name}", artifact.wait, progress=sent)
+        self.close(exit_code)
 
     def _describe(self, configuration: Mapping[str, Any]) -> None:
         values = {
@@ -267,18 +194,14 @@ class Tracker:
             run.define_metric("pretrain/*", step_metric="pretrain/epoch")
             run.define_metric("monitor/*", step_metric="pretrain/epoch")
 
-        self._connection.local(describe)
+        self.local(describe)
+
+    def _latest(self, key: str) -> str:
+        return self.path_of(f"{artifacts.pretraining_name(key)}:latest")
 
     def _exists(self, key: str) -> bool:
-        if not self.online:
-            return False
-        name, api = artifacts.pretraining_name(key), partial(client.api, self.patience)
-        path = self._connection.artifact_path(name)
-        return bool(self._connection.ask(f"look for {name}", lambda: api().artifact_exists(path)))
-
-    def _put_pretraining(self, key: str, folder: Path, metadata: Mapping[str, Any]) -> None:
-        name = artifacts.pretraining_name(key)
-        self._put(name, lambda: artifacts.of_pretraining(key, folder, metadata), ["latest", key])
+        asked = f"look for {artifacts.pretraining_name(key)}"
+        return bool(self.ask(asked, lambda: client.api(self.patience).artifact_exists(self._latest(key))))
 
     def _put(self, name: str, make: Callable[[], wandb.Artifact], aliases: list[str]) -> None:
         """Log an artifact: offline to the run's folder, else to the server, which is asked about it first."""
@@ -286,14 +209,13 @@ class Tracker:
         def put(run: wandb.Run) -> None:
             self._uploads.append((name, run.log_artifact(make(), aliases=aliases)))
 
-        self._connection.to_server(f"log {name}", put)
+        self.to_server(f"log {name}", put)
 
     def _shown(self, drawings: Mapping[str, Callable[[], NDArray[Any]]]) -> dict[str, Any]:
         """Pictures as the client takes them; one that cannot be drawn is left out, with a line."""
         from wandb import Image
 
-        patience = Patience(PICTURES)
-        drawn = {name: self._made(name, partial(patience.wait, patience.left, draw)) for name, draw in drawings.items()}
+        drawn = {name: self._made(name, draw) for name, draw in drawings.items()}
         return {f"pictures/{name}": Image(picture) for name, picture in drawn.items() if picture is not None}
 
     def _made(self, name: str, make: Callable[[], Value]) -> Value | None:

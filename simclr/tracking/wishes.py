@@ -40,18 +40,18 @@ class Wishes:
 
     def want(self, key: str | None) -> None:
         """Say which pretraining this run would make, or that it would not any more."""
-        self._say(key)
+        self._connection.local(lambda run: run.config.update(self._own(key), allow_val_change=True))
 
     def take_on(self, key: str) -> None:
         """Say that this run makes a pretraining."""
         self._has = (*self._has, key)
-        self._say(None)
+        self.want(None)
 
     def give_up(self, key: str) -> None:
         """Say that this run does not make a pretraining after all."""
         if key in self._has:
             self._has = tuple(each for each in self._has if each != key)
-            self._say(None)
+            self.want(None)
 
     def all(self) -> list[Wish]:
         """What the runs of this sweep that are under way say, the oldest run first; empty where nobody can be asked."""
@@ -67,9 +67,6 @@ class Wishes:
 
     def _own(self, wants: str | None) -> dict[str, Any]:
         return {f"{CLAIM}{self._attempt}": {"wants": wants, "has": list(self._has)}}
-
-    def _say(self, wants: str | None) -> None:
-        self._connection.local(lambda run: run.config.update(self._own(wants), allow_val_change=True))
 
 
 def _attempts(configuration: Mapping[str, Any]) -> list[int]:

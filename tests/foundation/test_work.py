@@ -128,7 +128,7 @@ def test_a_process_in_a_container_cannot_be_seen_and_is_known_by_its_silence(tmp
 @pytest.mark.parametrize("ahead", [-3600.0, -2.0, 2.0, 3600.0])
 def test_silence_is_measured_by_the_clock_of_the_file_server(tmp_path, monkeypatch, ahead):
     """Its files have the times of its own clock, which may be hours away from this machine's."""
-    files._clocks().clear()
+    files._clocks.clear()
     monkeypatch.setattr(files.time, "time", lambda now=time.time: now() - ahead)
     path = write(tmp_path / "word", space="another boot")
     for silent, alive in ((1, True), (100, False)):

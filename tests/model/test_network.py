@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from simclr.config import EncoderConfig, HeadConfig
 from simclr.config.cell import head_layers
-from simclr.config.head import RELU_LAYERS
+from simclr.config.method import RELU_LAYERS
 from simclr.foundation.errors import InvalidInput
 from simclr.model.network import build_network, layer_name, representation, representations
 from simclr.training.loss import nt_xent

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from simclr.config import settings
 from simclr.config.cell import describe
+from simclr.sweep.space import text_of
 from simclr.tracking import agent
 from tests.conftest import Compose
 
@@ -113,7 +114,7 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_hydra_reads_a_spelled_value_as_what_it_was(value: Any) -> None:
-    (override,) = OverridesParser.create().parse_overrides([f"key={agent.spelled(value)}"])
+    (override,) = OverridesParser.create().parse_overrides([f"key={text_of(value)}"])
     read = override.value()
     assert json.dumps(read) == json.dumps(value)
 

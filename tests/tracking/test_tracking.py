@@ -202,7 +202,7 @@ folder = Path(config.root) / "pretrained" / cell.key
 assert not folder.exists()
 assert tracker.fetch_pretraining(cell.key, folder)
 assert not tracker.fetch_pretraining("0000", folder.with_name("0000"))
-tracker.log_pretraining(cell.key, folder)
+tracker.log_pretraining(cell.key, folder, {})
 tracker.finish(0)
 print(cell.key)
 """,
