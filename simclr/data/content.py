@@ -14,33 +14,29 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from struct import Struct
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simclr.data import imagenet5
 from simclr.data.listing import list_folder
 from simclr.data.parts import Catalogue, path_order
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput
-from simclr.foundation.files import make_folder, sha256, whole_file
+from simclr.foundation.files import make_folder, whole_file
 
 MARK = ".unpacked.json"
 SCHEMA = 3
 SETTLED_NS = 2_000_000_000
+CHUNK = 1 << 20
 PART = 64
 
 INODE = (1 << 63) - 1
 """The bits of an inode's number that are remembered."""
-
-STATUS = Struct("=4q")
-Remembered = dict[str, tuple[bytes, str]]
-"""Of each file, by its path: its status when it was hashed, and its SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -167,21 +163,28 @@ def file_hashes(catalogue: Catalogue, cache: Path, *, remember: bool = True) -> 
         InvalidInput: a file cannot be read, named in one line.
     """
     assert catalogue.root is not None
-    root, index = catalogue.root, _index_of(catalogue.root, cache)
-    known, now = _read_index(index, root), {path: _status(root, path) for path in catalogue.paths}
-    unchanged = {path: hashed for path, (status, hashed) in known.items() if now.get(path) == status}
-    changed = [path for path in now if path not in unchanged]
-    with ThreadPool(min(4, machine.cpus())) as pool:
-        # Many at once: of small files, handing one over to a thread takes as long as hashing it.
-        hashes = unchanged | dict(zip(changed, pool.imap(partial(_hash, root), changed, PART), strict=True))
+    root, index, paths = catalogue.root, _index_of(catalogue.root, cache), catalogue.paths
+    known, now = _read_index(index, root), _statuses(root, paths)
+    rows = known.rows(paths)
+    same = (rows >= 0) & (known.statuses[rows] == now).all(axis=1)
+    hashes = known.hashes[rows]
+    changed = np.flatnonzero(~same)
+    parts = [changed[start : start + PART] for start in range(0, len(changed), PART)]
+    with ThreadPoolExecutor(min(4, machine.cpus())) as pool:
+        for part, found in zip(
+            parts, pool.map(lambda part: _hashes(root, [paths[n] for n in part]), parts), strict=True
+        ):
+            hashes[part] = found
     # A file that was written a moment ago may be written again within the clock's resolution and keep its size and
     # time: it is hashed anew until it has settled.
-    settled = time.time_ns() - SETTLED_NS
-    remembered = {path: (now[path], hashes[path]) for path in now if max(STATUS.unpack(now[path])[1::2]) < settled}
-    if remember and remembered != known:
+    settled = now[:, [1, 3]].max(axis=1) < time.time_ns() - SETTLED_NS if len(now) else np.zeros(0, bool)
+    kept = np.flatnonzero(settled)
+    remembered = _Index(paths if len(kept) == len(paths) else tuple(paths[n] for n in kept), now[kept], hashes[kept])
+    if remember and not (same[kept].all() and remembered.paths == known.paths):
         with contextlib.suppress(OSError):
             _write_index(index, root, remembered)
-    return hashes
+    text = hashes.tobytes().hex()
+    return {path: text[start : start + 64] for path, start in zip(paths, range(0, len(text), 64), strict=True)}
 
 
 def combined(hashes: Iterable[tuple[str, str]]) -> str:
@@ -197,21 +200,54 @@ def combined(hashes: Iterable[tuple[str, str]]) -> str:
     return content.hexdigest()
 
 
-def _status(root: Path, path: str) -> bytes:
-    """Of a file, as :data:`STATUS`: bytes, modified, inode, and when that last changed; times in nanoseconds."""
-    try:
-        # Not Path.stat: of a hundred thousand small files, paths as objects take most of the time.
-        status = os.stat(f"{root}/{path}")  # noqa: PTH116
-    except OSError as error:
-        raise InvalidInput(f"{root / path}: cannot be read: {error.strerror}") from error
-    return STATUS.pack(status.st_size, status.st_mtime_ns, status.st_ino & INODE, status.st_ctime_ns)
+def _statuses(root: Path, paths: Sequence[str]) -> NDArray[np.int64]:
+    """Of files (n, 4): bytes, modified, inode, and when that last changed; times in nanoseconds."""
+    found = []
+    for path in paths:
+        try:
+            # Not Path.stat, nor Path.open below: of a hundred thousand small files, paths as objects take most of the
+            # time.
+            status = os.stat(f"{root}/{path}")  # noqa: PTH116
+        except OSError as error:
+            raise InvalidInput(f"{root / path}: cannot be read: {error.strerror}") from error
+        found.append((status.st_size, status.st_mtime_ns, status.st_ino & INODE, status.st_ctime_ns))
+    return np.array(found, np.int64).reshape(-1, 4)
 
 
-def _hash(root: Path, path: str) -> str:
-    try:
-        return sha256(root / path)
-    except OSError as error:
-        raise InvalidInput(f"{root / path}: cannot be read: {error.strerror}") from error
+def _hashes(root: Path, paths: Sequence[str]) -> NDArray[np.uint8]:
+    """The SHA-256 of files (n, 32). A thread takes many at once: handing one over takes as long as hashing it."""
+    hashes, buffer = np.empty((len(paths), 32), np.uint8), memoryview(bytearray(CHUNK))
+    for number, path in enumerate(paths):
+        content = hashlib.sha256()
+        try:
+            with open(f"{root}/{path}", "rb", buffering=0) as file:  # noqa: PTH123
+                while size := file.readinto(buffer):
+                    content.update(buffer[:size])
+        except OSError as error:
+            raise InvalidInput(f"{root / path}: cannot be read: {error.strerror}") from error
+        hashes[number] = np.frombuffer(content.digest(), np.uint8)
+    return hashes
+
+
+@dataclass(frozen=True, eq=False)
+class _Index:
+    """What is remembered of K files: their paths, statuses (K, 4) and hashes (K, 32)."""
+
+    paths: tuple[str, ...]
+    statuses: NDArray[np.int64]
+    hashes: NDArray[np.uint8]
+
+    def rows(self, paths: Sequence[str]) -> NDArray[np.intp]:
+        """Where each path is (n,), -1 where it is not; what is there then stands for nothing."""
+        if self.paths == tuple(paths):
+            return np.arange(len(paths))
+        place = {path: row for row, path in enumerate(self.paths)}
+        return np.fromiter((place.get(path, -1) for path in paths), np.intp, len(paths))
+
+
+def _nothing() -> _Index:
+    # One row, so that there is something for the place of a path that is not there.
+    return _Index((), np.full((1, 4), -1, np.int64), np.zeros((1, 32), np.uint8))
 
 
 def _index_of(root: Path, cache: Path) -> Path:
@@ -219,30 +255,26 @@ def _index_of(root: Path, cache: Path) -> Path:
     return cache / "hashes" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.npz"
 
 
-def _read_index(index: Path, root: Path) -> Remembered:
+def _read_index(index: Path, root: Path) -> _Index:
     """What was remembered for ``root``; nothing where the index is missing, broken, or of another root."""
     try:
         with np.load(index, allow_pickle=False) as stored:
             schema, of, paths, statuses, hashes = (
                 stored[name] for name in ("schema", "root", "paths", "statuses", "hashes")
             )
-        names = os.fsdecode(paths.tobytes()).split("\0")
+        names = tuple(os.fsdecode(paths.tobytes()).split("\0"))
+        count = len(names)
         right = (statuses.dtype, statuses.shape, hashes.dtype, hashes.shape) == (
-            np.dtype(np.int64), (len(names), 4), np.dtype(np.uint8), (len(names), 32)
+            np.dtype(np.int64), (count, 4), np.dtype(np.uint8), (count, 32)
         )  # fmt: skip
         if schema != SCHEMA or os.fsdecode(of.tobytes()) != str(root) or not right:
-            return {}
-        return {
-            name: (status.tobytes(), hashed.tobytes().hex())
-            for name, status, hashed in zip(names, statuses, hashes, strict=True)
-        }
+            return _nothing()
+        return _Index(names, statuses, hashes)
     except Exception:  # a zip file with a bit changed raises almost anything
-        return {}
+        return _nothing()
 
 
-def _write_index(index: Path, root: Path, known: Remembered) -> None:
-    statuses = b"".join(status for status, _ in known.values())
-    hashes = bytes.fromhex("".join(hashed for _, hashed in known.values()))
+def _write_index(index: Path, root: Path, known: _Index) -> None:
     make_folder(index.parent)
     with whole_file(index) as file:
         np.savez(
@@ -250,7 +282,7 @@ def _write_index(index: Path, root: Path, known: Remembered) -> None:
             schema=np.array(SCHEMA),
             root=np.frombuffer(os.fsencode(str(root)), np.uint8),
             # No file's name has a null byte, and one may have bytes that are no UTF-8.
-            paths=np.frombuffer(os.fsencode("\0".join(known)), np.uint8),
-            statuses=np.frombuffer(statuses, np.int64).reshape(-1, 4),
-            hashes=np.frombuffer(hashes, np.uint8).reshape(-1, 32),
+            paths=np.frombuffer(os.fsencode("\0".join(known.paths)), np.uint8),
+            statuses=known.statuses,
+            hashes=known.hashes,
         )
