@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
-from simclr.evaluation.two_way import two_way
-from simclr.evaluation.uncertainty import Uncertainty
+from simclr.evaluation.uncertainty import Uncertainty, two_way
 
 
 def summary(correct: NDArray[np.bool_]) -> dict[str, Any]:
@@ -58,11 +58,7 @@ def interval(mean: float, uncertainty: Uncertainty, images: int) -> tuple[float,
     """Wilson's 95 % interval of a mean; where nothing varies, that of so many images with one answer each."""
     variance = float(uncertainty.variance)
     size = mean * (1 - mean) / variance if variance > 0 and 0 < mean < 1 else float(images)
-    return wilson(mean, size, float(uncertainty.quantiles()))
-
-
-def wilson(mean: float, size: float, quantile: float) -> tuple[float, float]:
-    """Wilson's interval for a mean of ``size`` independent answers, ``quantile`` standard errors wide."""
+    quantile = float(uncertainty.halves()) / np.sqrt(variance) if variance > 0 else -ndtri(0.025)
     spread = quantile**2 / size
     centre = (mean + spread / 2) / (1 + spread)
     half = quantile / (1 + spread) * np.sqrt(mean * (1 - mean) / size + spread / (4 * size))

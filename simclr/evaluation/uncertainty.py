@@ -8,6 +8,8 @@ by chance, Satterthwaite's formula takes the sum for well known. Each part there
 
 which holds at least as often as it says, whatever the two parts are (Banerjee 1960, "Approximate confidence interval
 for linear functions of means of k populations when the population variances are not equal", Sankhya 22).
+
+Both are told by the mean squares of crossed tables: rows that all answered the same images.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 Numbers = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 
 HALVINGS = 26
 SMALLEST = 1e-16
@@ -53,12 +56,6 @@ class Uncertainty:
         student, normal = stdtrit(self.freedom, np.divide(alpha, 2)), ndtri(np.divide(alpha, 2))
         return np.asarray(np.sqrt(student**2 * self.row + normal**2 * self.image))
 
-    def quantiles(self, alpha: float = 0.05) -> Numbers:
-        """The same in standard errors: between the normal quantile and Student's."""
-        errors = np.sqrt(self.variance)
-        normal = np.full(errors.shape, -ndtri(alpha / 2))
-        return np.divide(self.halves(alpha), errors, out=normal, where=errors > 0)
-
     def p_values(self, estimates: Numbers) -> Numbers:
         """Two-sided: the ``alpha`` whose interval just reaches from each estimate to zero.
 
@@ -70,3 +67,38 @@ class Uncertainty:
             reaches = self.halves(np.exp(middle)) > np.abs(estimates)
             low, high = np.where(reaches, middle, low), np.where(reaches, high, middle)
         return np.where(self.variance > 0, np.exp(high), np.where(estimates == 0, 1.0, SMALLEST))
+
+
+@dataclass(frozen=True, eq=False)
+class TwoWay:
+    """Mean squares, and mean products of pairs, of R tables of the same rows and images.
+
+    Attributes:
+        means: (R,) of the tables.
+        row, image, rest: (R, R), of ``table[k, i] = mean + row[k] + image[i] + rest[k, i]``; zeros where there is but
+            one row, of ``row`` and ``rest``.
+    """
+
+    means: Numbers
+    row: Matrix
+    image: Matrix
+    rest: Matrix
+
+
+def two_way(tables: NDArray[np.floating]) -> TwoWay:
+    """The analysis of variance of tables (R, rows, images)."""
+    representations, rows, images = tables.shape
+    by_row, by_image = tables.mean(axis=2, dtype=float), tables.mean(axis=1, dtype=float)
+    means = by_row.mean(axis=1)
+    row = _products(by_row - means[:, None]) * images / max(rows - 1, 1)
+    image = _products(by_image - means[:, None]) * rows / max(images - 1, 1)
+    rest = np.zeros((representations, representations))
+    if freedom := (rows - 1) * max(images - 1, 1):
+        rest = _products(tables - by_row[:, :, None] - by_image[:, None, :] + means[:, None, None]) / freedom
+    return TwoWay(means, row, image, rest)
+
+
+def _products(deviations: NDArray[np.floating]) -> Matrix:
+    """Sums of products over everything but the first axis, (R, R)."""
+    rows = deviations.reshape(len(deviations), -1)
+    return (rows @ rows.T).astype(float)

@@ -33,8 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.evaluation.two_way import Matrix, two_way
-from simclr.evaluation.uncertainty import Uncertainty
+from simclr.evaluation.uncertainty import Matrix, Uncertainty, two_way
 
 PRIOR_FREEDOM = 6
 PRIOR_CAUTION = 3.0
