@@ -14,7 +14,6 @@ from simclr.evaluation import accuracy
 
 Features = NDArray[np.float32]
 
-
 FROM = 20
 """Classes from which on it is recorded too whether the true one is among the best :data:`BEST`."""
 BEST = 5
