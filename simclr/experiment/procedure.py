@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -143,8 +143,8 @@ def _run(
     config = cell.config
     try:
         if meanwhile is None and session.tracker is not None and session.tracker.in_agent:
-            sweep = agents.Sweep(session.tracker, config)
-            meanwhile, others = sweep.another_pretraining(pretrain_if_unstarted), sweep.cells
+            others = cache(partial(agents.cells, session.tracker, config))
+            meanwhile = agents.another_pretraining(session.tracker, config, others, pretrain_if_unstarted)
         measured, arrays, material = _measure(cell, images, asked, session, meanwhile, others)
         record = {**record, "status": "finished", **measured}
         written = write(cell.name, record, config, session, arrays)
