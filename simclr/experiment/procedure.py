@@ -82,7 +82,10 @@ def run(
         return skip(config, reason, track=agent.sweep(os.environ) is not None)
     with session("data"):
         images = data.load(config.data, cache_folder(config), found=found)
-        asked = _load_asked(config, found_asked) if config.transfer.name is not None else None
+        asked = None
+        if config.transfer.name is not None:
+            with about_transfer():
+                asked = data.load(config.asked, cache_folder(config), found=found_asked)
     cell = describe(config, images.digest, asked.digest if asked else None)
     record = {
         **result.blank(coordinates(config)),
@@ -108,11 +111,6 @@ def run(
         raise
     session.end()
     return record
-
-
-def _load_asked(config: Config, found: data.Catalogue) -> Images:
-    with about_transfer():
-        return data.load(config.asked, cache_folder(config), found=found)
 
 
 def _account(images: Images) -> dict[str, Any]:
