@@ -194,11 +194,9 @@ def _protocol(asked: Comparison) -> dict[str, Any]:
 
 def _network(encoder: EncoderConfig, head: HeadConfig, layer: str) -> list[tuple[str, int]]:
     """What stands between the encoder's stages and the classifier; for a stage, that stage."""
-    on_the_way = list(reversed(head_layers(encoder, head)))
-    names = [each.name for each in on_the_way]
-    if layer not in names:
-        return [(layer, 0)]
-    return [(each.name, each.width) for each in on_the_way[: names.index(layer) + 1]]
+    forward = [(each.name, each.width) for each in reversed(head_layers(encoder, head))]
+    names = [name for name, _ in forward]
+    return forward[: names.index(layer) + 1] if layer in names else [(layer, 0)]
 
 
 def _norm(head: HeadConfig, layer: str) -> dict[str, Any]:

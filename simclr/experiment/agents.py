@@ -16,7 +16,7 @@ import yaml
 from simclr.config import Config
 from simclr.config.cell import chosen
 from simclr.config.compose import Composer
-from simclr.experiment.seen import Others
+from simclr.experiment.seen import Others, possible
 from simclr.foundation.errors import InvalidInput, one_line
 from simclr.foundation.files import make_folder, write_whole
 
@@ -79,10 +79,7 @@ def another_pretraining(tracker: Tracker, config: Config, others: Others, pretra
 def _one_of_each_other(config: Config, others: Iterable[Config]) -> list[Config]:
     """One cell of each other pretraining."""
     found: dict[str, Config] = {}
-    for other in others:
-        try:
-            found.setdefault(chosen(other).key, other)
-        except InvalidInput:  # an impossible cell
-            continue
+    for other in possible(others):
+        found.setdefault(other.key, other.config)
     found.pop(chosen(config).key, None)
     return list(found.values())

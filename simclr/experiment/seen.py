@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simclr import store
 from simclr.config import Config
-from simclr.config.cell import Cell, ImpossibleCell, Layer, chosen, head_layers, probed_view, stage_layers
+from simclr.config.cell import Cell, Layer, chosen, head_layers, probed_view, stage_layers
 from simclr.experiment.session import Session
 from simclr.foundation import machine
+from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import Damaged
 from simclr.store import TRAINED, UNTRAINED, Features, Pretraining
 from simclr.store.features import cleared, publish, writing
@@ -27,6 +28,16 @@ Others = Callable[[], Iterable[Config]]
 def nothing_else() -> Iterable[Config]:
     """Of a cell that is asked for by itself."""
     return ()
+
+
+def possible(configs: Iterable[Config]) -> Iterator[Cell]:
+    """The cells that there are among configurations, without a look at their images."""
+    for config in configs:
+        try:
+            cell = chosen(config)
+        except InvalidInput:
+            continue
+        yield cell
 
 
 def find(cell: Cell, pretraining: Pretraining, network: str = TRAINED) -> Features | None:
@@ -82,15 +93,9 @@ def _wanted(cell: Cell, images: Images, others: Others) -> list[str]:
     every = [layer.name for layer in _layers(cell.config)]
     if _are_few(cell, images):
         return every
-    own, asked = chosen(cell.config), {cell.layer.name}
-    for config in others():
-        try:
-            other = chosen(config)
-        except ImpossibleCell:
-            continue
-        if (other.key, other.seen) == (own.key, own.seen):
-            asked.add(other.layer.name)
-    return [name for name in every if name in asked]
+    own = chosen(cell.config)
+    asked = {other.layer.name for other in possible(others()) if (other.key, other.seen) == (own.key, own.seen)}
+    return [name for name in every if name in asked | {cell.layer.name}]
 
 
 def _computed(
