@@ -6,7 +6,7 @@ and subsets (crossed); subsets are drawn anew for each seed (nested):
 
     answer[k, s, i] = mean + seed[k] + subset[k, s] + image[i] + seed-image[k, i] + rest[k, s, i]
 
-Averaged over its subsets this is the two-way table of :mod:`simclr.evaluation.accuracy` with seeds as its rows, and
+Averaged over its subsets this is the two-way table of :mod:`simclr.evaluation.uncertainty` with seeds as its rows, and
 
     Var(mean) = MS_seed / (K n) + (MS_image - MS_rest) / (K n),
 
