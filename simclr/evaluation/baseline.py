@@ -78,14 +78,14 @@ class Comparison:
         """Where baselines are kept, on a disk with room for what they need meanwhile."""
         return Path(self.root) / "baselines"
 
-    def fine_tuning(self, layer: str, weights: dict[str, NDArray[Any]] | None, room: Path) -> FineTuning:
+    def fine_tuning(self, layer: str, weights: dict[str, NDArray[Any]] | None = None) -> FineTuning:
         """Training this network with labels, as :class:`.finetune.FineTuning` says; TensorFlow is started for it."""
         from simclr.training.runtime import start_tensorflow
 
         start_tensorflow(self.recipe.pretrain.threads, xla=self.recipe.pretrain.xla)
         from simclr.evaluation.finetune import FineTuning
 
-        return FineTuning(self.recipe, self.probe, self.images, layer, weights, room)
+        return FineTuning(self.recipe, self.probe, self.images, layer, weights, self.room)
 
 
 def pixel_baseline(asked: Comparison) -> Evaluation:
@@ -157,7 +157,7 @@ def supervised_baseline(asked: Comparison, layer: str) -> Evaluation:
             kept = folder / f"subset-{number}.npz"
             fit = _fit_of(kept)
             if fit is None:
-                procedure = procedure or asked.fine_tuning(layer, None, asked.room)
+                procedure = procedure or asked.fine_tuning(layer)
                 asked.report(f"{what}, {len(subset)} labels: subset {number + 1} of {len(asked.subsets)}")
                 claim.tell(subset=number + 1, subsets=len(asked.subsets))
                 fit = procedure(subset)

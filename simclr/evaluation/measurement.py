@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from simclr.evaluation import representation
@@ -83,23 +82,16 @@ def measure(
     # One thread here too: where others want the cores, a decomposition on all of them is many times slower.
     with part("probes"), threadpool_limits(1):
         described = _described(images, features)
-    counts = confusion(trained.predictions, test_labels, len(images.classes))
-    mistakes, arrays = _mistakes(counts, images.classes)
+    counts, classes = confusion(trained.predictions, test_labels, len(images.classes)), list(images.classes)
+    # A large matrix would fill the record: it is a file beside it.
+    listed, arrays = (counts.tolist(), {}) if len(classes) < MANY else (None, {CONFUSION: {"counts": counts}})
     measured = {
-        "probe": {**trained.record, **mistakes, "classes": list(images.classes)},
+        "probe": {**trained.record, "confusion": listed, "confused": confused(counts, classes), "classes": classes},
         "baselines": {name: each.record["test_accuracy"] for name, each in evaluations.items() if each is not trained},
         "representation": described,
     }
     predictions = {name: each.predictions.astype(np.int16) for name, each in evaluations.items()}
     return measured, {PREDICTIONS: {**predictions, "labels": test_labels.astype(np.int16)}, **arrays}
-
-
-def _mistakes(counts: NDArray[np.int64], classes: Sequence[str]) -> tuple[dict[str, Any], Arrays]:
-    """What the record says of a confusion matrix, and the file that it is in where it would fill the record."""
-    most = {"confused": confused(counts, classes)}
-    if len(classes) < MANY:
-        return {"confusion": counts.tolist(), **most}, {}
-    return {"confusion": None, **most}, {CONFUSION: {"counts": counts}}
 
 
 def _described(images: Images, features: Features) -> dict[str, float | None]:
@@ -119,7 +111,7 @@ def _described(images: Images, features: Features) -> dict[str, float | None]:
 
 def _fine_tuned(asked: Comparison, layer: str, pretraining: Pretraining) -> Evaluation:
     """The whole network trained further with labels, from its pretrained weights."""
-    procedure, fits = asked.fine_tuning(layer, pretraining.weights(), pretraining.folder), []
+    procedure, fits = asked.fine_tuning(layer, pretraining.weights()), []
     for number, subset in enumerate(asked.subsets, start=1):
         asked.report(f"fine-tuning from {layer}, {len(subset)} labels: subset {number} of {len(asked.subsets)}")
         fits.append(procedure(subset))
