@@ -15,9 +15,7 @@ looked at once, at the end; their labels never come here.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,41 +119,31 @@ class FineTuning:
         stops = stopping_points(self._settings.epochs, self._settings.stops)
         if not folds:
             return rates[(len(rates) - 1) // 2], stops[-1], None
-        loss, hits = np.zeros((len(rates), len(stops))), np.zeros((len(rates), len(stops)))
-        for inside, outside in folds:
-            probe = self._probe(inside)
-            for row, rate in enumerate(rates):
-                exam = partial(self._examine, outside, stops, loss[row], hits[row])
-                self._fit(inside, probe, rate, stops[-1], batch, [keras.callbacks.LambdaCallback(on_epoch_end=exam)])
+        examined = [self._examined(inside, outside, rates, stops, batch) for inside, outside in folds]
+        loss, hits = np.moveaxis(np.sum(examined, axis=0), -1, 0)
         row, column = divmod(int(np.where(np.isfinite(loss), loss, np.inf).argmin()), len(stops))
         asked = sum(len(outside) for _, outside in folds)
         return rates[row], stops[column], float(hits[row, column] / asked)
 
-    def _examine(
-        self,
-        positions: Positions,
-        stops: list[int],
-        loss: NDArray[np.float64],
-        hits: NDArray[np.float64],
-        epoch: int,
-        _: object = None,
-    ) -> None:
-        """Wherever training might stop, add up log loss and hits of images that the network is not trained with."""
-        if epoch + 1 not in stops:
-            return
-        column, labels = stops.index(epoch + 1), self._labels[positions]
-        logits = self._logits(self._train, positions).astype(float)
-        loss[column] -= log_softmax(logits, axis=1)[np.arange(len(labels)), labels].sum()
-        hits[column] += (logits.argmax(axis=1) == labels).sum()
+    def _examined(
+        self, inside: Positions, outside: Positions, rates: list[float], stops: list[int], batch: int
+    ) -> NDArray[np.float64]:
+        """Log loss, summed, and hits of held-out images at each rate and wherever training might stop, (R, S, 2)."""
+        probe, labels, found = self._probe(inside), self._labels[outside], []
+
+        def examine(epoch: int, _: object) -> None:
+            if epoch + 1 in stops:
+                logits = self._logits(self._train, outside).astype(float)
+                loss = -log_softmax(logits, axis=1)[np.arange(len(labels)), labels].sum()
+                found.append((loss, (logits.argmax(axis=1) == labels).sum()))
+
+        exam = keras.callbacks.LambdaCallback(on_epoch_end=examine)
+        for rate in rates:
+            self._fit(inside, probe, rate, stops[-1], batch, exam)
+        return np.reshape(found, (len(rates), len(stops), 2))
 
     def _fit(
-        self,
-        positions: Positions,
-        probe: LinearClassifier,
-        rate: float,
-        epochs: int,
-        batch: int,
-        watching: Sequence[keras.callbacks.Callback] = (),
+        self, positions: Positions, probe: LinearClassifier, rate: float, epochs: int, batch: int, *watching: Any
     ) -> None:
         """Train from the beginning and the images' linear probe on, for the first epochs of the schedule."""
         self._begin(probe)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,6 @@ from simclr.data.labels import Positions
 
 IN_MEMORY = 1 << 28
 """Bytes of rows that are taken at once, a quarter of a gigabyte."""
-
-
-class Rows(Protocol):
-    """What is used of an array (n, D) of which a few rows are looked at a time."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-    def __len__(self) -> int: ...
-    def __getitem__(self, places: Any, /) -> NDArray[Any]: ...
 
 
 class Taken:
@@ -47,6 +36,10 @@ class Taken:
 
     def __getitem__(self, places: Any, /) -> NDArray[Any]:
         return self._array[self._places[places]]
+
+
+Rows = NDArray[Any] | Taken
+"""An array (n, D) of which a few rows are looked at a time."""
 
 
 def rows(array: Rows, places: Positions) -> Rows:

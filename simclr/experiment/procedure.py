@@ -95,11 +95,8 @@ def run(
         "transfer": {**_account(asked), "test_also_pretrained_on": asked.seen_by(images)} if asked else None,
     }
     if asked and (known := record["transfer"]["test_also_pretrained_on"]):
-        log.info(
-            "%d of the %d test images are pretrained on as well: accuracies say more than is true",
-            known,
-            len(asked.test),
-        )
+        warning = "%d of the %d test images are pretrained on as well: accuracies say more than is true"
+        log.info(warning, known, len(asked.test))
     try:
         used = {part: record[part]["digest"] for part in ("data", "transfer") if record[part]}
         with at_work(result.folder(config.root, cell.name), pretraining=cell.key, **used) as word:
@@ -217,11 +214,9 @@ def _measure(
     untrained = partial(seen.of_untrained, cell, asked, pretraining, session, others)
     measured, arrays = measure(cell, asked, pretraining, trained, untrained, session, session.report)
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
-    kept = {name: pretraining.manifest[name] for name in facts}
+    kept, trained_on = {name: pretraining.manifest[name] for name in facts}, pretraining.manifest["host"]
     kept["compiling"] = pretraining.manifest.get("compiling")  # of a network made earlier it is not known
-    trained_on = pretraining.manifest["host"]
-    kept["threads"] = trained_on.get("threads")
-    measured["pretraining"] = {"key": cell.key, "reused": reused, **kept}
+    measured["pretraining"] = {"key": cell.key, "reused": reused, **kept, "threads": trained_on.get("threads")}
     host = {**machine.host(threads), "replicas": trained_on.get("replicas", 1)}
     return {**measured, "host": host}, arrays, material
 
