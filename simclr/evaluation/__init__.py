@@ -2,6 +2,6 @@
 
 :mod:`measurement <simclr.evaluation.measurement>` asks a cell all of it;
 :mod:`eye <simclr.evaluation.eye>` is what a frozen network makes of images,
-:mod:`accuracy <simclr.evaluation.accuracy>` an accuracy with its interval. TensorFlow is needed by features and
+:mod:`uncertainty <simclr.evaluation.uncertainty>` an accuracy with its interval. TensorFlow is needed by features and
 fine-tuning alone: classifiers on features that are stored do without.
 """

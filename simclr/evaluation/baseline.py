@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from simclr.config import (
     Recipe,
     decisive,
 )
-from simclr.config.cell import Cell, fingerprint, head_layers, labelled_augment, probed_view
+from simclr.config.cell import fingerprint, head_layers, labelled_augment, probed_view
 from simclr.config.method import forward_layers
 from simclr.data import AnySplit, Images
 from simclr.data.labels import Positions
@@ -38,6 +38,9 @@ from simclr.store import Claim, Features, Place, made_once
 from simclr.store.once import Report
 from simclr.store.pretraining import load_arrays, save_arrays
 
+if TYPE_CHECKING:
+    from simclr.evaluation.finetune import FineTuning
+
 PIXELS_SIDE = 32
 CHUNK = 256
 VERSION = 2
@@ -50,128 +53,122 @@ CAME_LATER = ("crop_fit", "blur_draw")
 """Settings of views that are younger than the first baselines."""
 
 
-def pixel_baseline(
-    root: str, probe: ProbeConfig, images: Images, subsets: Sequence[Positions], seed: int, report: Report
-) -> Evaluation:
-    """Logistic regression on raw pixels: measured once for a data set and label protocol, kept in ``<root>/baselines``.
+@dataclass(frozen=True)
+class Comparison:
+    """What a cell's representation and its baselines are compared on; every baseline takes what it needs of it.
 
-    Args:
-        root: everything is kept below it.
-        probe: says which strengths it chooses from.
+    Attributes:
+        root: baselines are kept below it, in ``baselines``.
+        recipe: the network, augmentation and seed.
+        probe: how the cell is probed, and how a network is trained with labels.
         images: the data.
         subsets: positions of the labelled images, one array per draw.
-        seed: of the experiment.
         report: takes what there is to say.
     """
-    strengths = tuple(probe.strengths)
+
+    root: str
+    recipe: Recipe
+    probe: ProbeConfig
+    images: Images
+    subsets: Sequence[Positions]
+    report: Report
+
+    @property
+    def room(self) -> Path:
+        """Where baselines are kept, on a disk with room for what they need meanwhile."""
+        return Path(self.root) / "baselines"
+
+    def fine_tuning(self, layer: str, weights: dict[str, NDArray[Any]] | None = None) -> FineTuning:
+        """Training this network with labels, as :class:`.finetune.FineTuning` says; TensorFlow is started for it."""
+        from simclr.training.runtime import start_tensorflow
+
+        start_tensorflow(self.recipe.pretrain.threads, xla=self.recipe.pretrain.xla)
+        from simclr.evaluation.finetune import FineTuning
+
+        return FineTuning(self.recipe, self.probe, self.images, layer, weights, self.room)
+
+
+def pixel_baseline(asked: Comparison) -> Evaluation:
+    """Logistic regression on raw pixels: measured once for a data set and label protocol."""
+    images, strengths = asked.images, tuple(asked.probe.strengths)
 
     def measure(_: Path, __: Claim) -> Evaluation:
         # Of a large set most images are in no subset, and need not be looked at.
-        labelled, room = np.unique(np.concatenate(subsets)), Path(root) / "baselines"
-        train = (pixel_features(images.train, room, labelled), images.train.labels[labelled])
-        test = (pixel_features(images.test, room), images.test.labels)
-        chosen = [np.searchsorted(labelled, subset) for subset in subsets]
-        return evaluate(LogisticRegression(strengths), train, test, chosen, seed)
+        labelled = np.unique(np.concatenate(asked.subsets))
+        train = (pixel_features(images.train, asked.room, labelled), images.train.labels[labelled])
+        test = (pixel_features(images.test, asked.room), images.test.labels)
+        chosen = [np.searchsorted(labelled, subset) for subset in asked.subsets]
+        return evaluate(LogisticRegression(strengths), train, test, chosen, asked.recipe.seed)
 
-    identity = {"baseline": "pixels", **_protocol(images, subsets, seed), "strengths": strengths}
-    if of_many(subsets):
+    identity = {"baseline": "pixels", **_protocol(asked), "strengths": strengths}
+    if of_many(asked.subsets):
         identity["solver"] = "a few images at a time"
-    return _once(root, "the raw-pixel baseline", identity, measure, report)
+    return _once(asked, "the raw-pixel baseline", identity, measure)
 
 
-def untrained_baseline(
-    cell: Cell,
-    images: Images,
-    features: Callable[[], Features],
-    subsets: Sequence[Positions],
-    report: Report,
-    part: Part,
-) -> Evaluation:
+def untrained_baseline(asked: Comparison, layer: str, features: Callable[[], Features], part: Part) -> Evaluation:
     """The cell's probe on its network before the first step, measured once for all cells that begin with it.
 
     Those are the cells with this data, label protocol, probe, encoder, head up to the layer, and view, whatever they
     are trained with.
 
     Args:
-        cell: what is asked.
-        images: the data.
-        features: gives what that network makes of them, and makes it if need be.
-        subsets: positions of the labelled images, one array per draw.
-        report: takes what there is to say.
+        asked: the question.
+        layer: the representation that is probed.
+        features: gives what that network makes of the images there, and makes it if need be.
         part: keeps the time.
     """
-    config = cell.config
+    recipe, probe, images = asked.recipe, asked.probe, asked.images
 
     def measure(_: Path, __: Claim) -> Evaluation:
         found = features()
         train, test = (found.train, images.train.labels), (found.test, images.test.labels)
         with part("probes"), threadpool_limits(1):
-            return evaluate(build_probe(config.probe), train, test, subsets, config.seed)
+            return evaluate(build_probe(probe), train, test, asked.subsets, recipe.seed)
 
     identity = {
         "baseline": "untrained",
-        **_protocol(images, subsets, config.seed),
-        "network": _network(config.encoder, config.head, cell.layer.name),
-        "encoder": asdict(config.encoder),
-        "side": config.pretrain.side,
+        **_protocol(asked),
+        "network": _network(recipe.encoder, recipe.head, layer),
+        "encoder": asdict(recipe.encoder),
+        "side": recipe.pretrain.side,
         "channels": images.train.channels,
-        "view": str(probed_view(config.probe, config.augment)),
-        "probe": config.probe.name,
-        "strengths": list(config.probe.strengths),
-        "neighbours": list(config.probe.neighbours),
+        "view": str(probed_view(probe, recipe.augment)),
+        "probe": probe.name,
+        "strengths": list(probe.strengths),
+        "neighbours": list(probe.neighbours),
     }
-    return _once(config.root, f"the untrained network's {cell.layer.name}", identity, measure, report)
+    return _once(asked, f"the untrained network's {layer}", identity, measure)
 
 
-def supervised_baseline(
-    root: str,
-    recipe: Recipe,
-    probe: ProbeConfig,
-    images: Images,
-    layer: str,
-    subsets: Sequence[Positions],
-    report: Report,
-) -> Evaluation:
+def supervised_baseline(asked: Comparison, layer: str) -> Evaluation:
     """The cell's network trained from its first weights with the labels of each subset, a classifier on ``layer``.
 
     It is :class:`.finetune.FineTuning` without a pretraining, measured once for all cells with this data, label
     protocol, encoder and layer, whatever they do about colours, loss, optimizer, or the head after that layer. Each
     finished subset is kept, so that a measurement that is stopped goes on with the next one.
-
-    Args:
-        root: everything is kept below it.
-        recipe: the network, augmentation and seed.
-        probe: how to train.
-        images: the data.
-        layer: the representation that the classifier takes; the network ends there.
-        subsets: positions of the labelled images, one array per draw.
-        report: takes what there is to say.
     """
+    recipe, probe, images = asked.recipe, asked.probe, asked.images
 
     def measure(folder: Path, claim: Claim) -> Evaluation:
         fits: list[Fitted] = []
         procedure = None
-        for number, subset in enumerate(subsets):
+        for number, subset in enumerate(asked.subsets):
             kept = folder / f"subset-{number}.npz"
             fit = _fit_of(kept)
             if fit is None:
-                if procedure is None:
-                    from simclr.evaluation.finetune import FineTuning
-                    from simclr.training.runtime import start_tensorflow
-
-                    start_tensorflow(recipe.pretrain.threads, xla=recipe.pretrain.xla)
-                    procedure = FineTuning(recipe, probe, images, layer, None, Path(root) / "baselines")
-                report(f"{what}, {len(subset)} labels: subset {number + 1} of {len(subsets)}")
-                claim.tell(subset=number + 1, subsets=len(subsets))
+                procedure = procedure or asked.fine_tuning(layer)
+                asked.report(f"{what}, {len(subset)} labels: subset {number + 1} of {len(asked.subsets)}")
+                claim.tell(subset=number + 1, subsets=len(asked.subsets))
                 fit = procedure(subset)
                 _keep(kept, fit)
             fits.append(fit)
-        return judged(fits, images.train.labels, images.test.labels, subsets)
+        return judged(fits, images.train.labels, images.test.labels, asked.subsets)
 
     what = f"{recipe.encoder.name} trained to {layer} with labels alone"
     identity = {
         "baseline": "supervised",
-        **_protocol(images, subsets, recipe.seed),
+        **_protocol(asked),
         "network": _network(recipe.encoder, recipe.head, layer),
         **_norm(recipe.head, layer),
         "encoder": asdict(recipe.encoder),
@@ -182,26 +179,24 @@ def supervised_baseline(
         "precision": resolve_precision(recipe.pretrain.precision),
         "training": {key: getattr(probe, key.removeprefix("probe.")) for key in LABELLED_TRAINING},
     }
-    return _once(root, what, identity, measure, report)
+    return _once(asked, what, identity, measure)
 
 
-def _protocol(images: Images, subsets: Sequence[Positions], seed: int) -> dict[str, Any]:
+def _protocol(asked: Comparison) -> dict[str, Any]:
     return {
         "version": VERSION,
-        "data": images.content.labelled,
-        "image_size": images.train.side,
-        "subsets": [subset.tolist() for subset in subsets],
-        "seed": seed,
+        "data": asked.images.content.labelled,
+        "image_size": asked.images.train.side,
+        "subsets": [subset.tolist() for subset in asked.subsets],
+        "seed": asked.recipe.seed,
     }
 
 
 def _network(encoder: EncoderConfig, head: HeadConfig, layer: str) -> list[tuple[str, int]]:
     """What stands between the encoder's stages and the classifier; for a stage, that stage."""
-    on_the_way = list(reversed(head_layers(encoder, head)))
-    names = [each.name for each in on_the_way]
-    if layer not in names:
-        return [(layer, 0)]
-    return [(each.name, each.width) for each in on_the_way[: names.index(layer) + 1]]
+    forward = [(each.name, each.width) for each in reversed(head_layers(encoder, head))]
+    names = [name for name, _ in forward]
+    return forward[: names.index(layer) + 1] if layer in names else [(layer, 0)]
 
 
 def _norm(head: HeadConfig, layer: str) -> dict[str, Any]:
@@ -222,16 +217,17 @@ def _geometry(augment: AugmentConfig) -> dict[str, Any]:
 
 
 def _once(
-    root: str, what: str, identity: dict[str, Any], measure: Callable[[Path, Claim], Evaluation], report: Report
+    asked: Comparison, what: str, identity: dict[str, Any], measure: Callable[[Path, Claim], Evaluation]
 ) -> Evaluation:
     """A baseline that is measured once, by one process, and kept in ``<root>/baselines/<hash of its identity>``."""
-    folder = Path(root) / "baselines" / fingerprint(identity)[:16]
-    place = Place(what, folder)
+    folder = asked.room / fingerprint(identity)[:16]
 
     def find() -> Evaluation | None:
         try:
-            manifest = sealed(folder)
-            return None if manifest is None else _read(folder)
+            if sealed(folder) is None:
+                return None
+            (predictions,) = load_arrays(folder / "predictions.npz").values()
+            return Evaluation(json.loads((folder / "record.json").read_bytes()), predictions)
         except Damaged:
             return None
 
@@ -240,7 +236,7 @@ def _once(
         try:
             sealed(folder)
         except Damaged as damage:
-            report(f"{folder}: {damage}: set aside as {set_aside(folder).name}, and measured again")
+            asked.report(f"{folder}: {damage}: set aside as {set_aside(folder).name}, and measured again")
             make_folder(folder)
         evaluation = measure(folder, claim)
         write_whole(folder / "record.json", json.dumps(evaluation.record).encode())
@@ -250,15 +246,9 @@ def _once(
             part.unlink()
         return evaluation
 
-    found = made_once(place, find, make, report)
+    found = made_once(Place(what, folder), find, make, asked.report)
     assert found is not None  # it waits
     return found
-
-
-def _read(folder: Path) -> Evaluation:
-    record = json.loads((folder / "record.json").read_bytes())
-    (predictions,) = load_arrays(folder / "predictions.npz").values()
-    return Evaluation(record, predictions)
 
 
 def _keep(path: Path, fit: Fitted) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -18,20 +15,16 @@ from simclr.config.cell import probed_view
 from simclr.data.decoding import decode_each, quiet_decoders
 from simclr.data.listing import list_images
 from simclr.data.progress import Report, progress
+from simclr.evaluation.judgement import Features
+from simclr.evaluation.rows import gathered
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import whole_file
 from simclr.store import Pretraining, network
 from simclr.store.pretraining import check_layer, configuration
 
-if TYPE_CHECKING:
-    from simclr.evaluation.eye import Features
-
-FORMATS = (".parquet", ".npz")
 BATCH = 128
 ROWS = 64 * BATCH
 """Rows of a parquet file that are written together, as a reader has them together: a few megabytes."""
-
-Append = Callable[[list[str], "Features"], None]
 
 
 def embed(
@@ -66,6 +59,7 @@ def embed(
     eye = Eye(representations(network(pretraining), [layer]), probed_view(config.probe, config.augment))
     grey = pretraining.manifest["channels"] == 1
     failures: list[InvalidInput] = []
+    known: list[str] = []
 
     def readable() -> Iterator[tuple[str, Any, float]]:
         decoding = decode_each(
@@ -78,15 +72,20 @@ def embed(
             else:
                 yield path, _grey(each[0]) if grey else each[0], each[1]
 
-    count, images = 0, readable()
-    with quiet_decoders(), progress("embedding", len(paths), "images", report) as advance, _file(out) as append:
+    def features() -> Iterator[Features]:
+        images = readable()
         while chunk := list(islice(images, BATCH)):
             some, pixels, aspect = zip(*chunk, strict=True)
-            append(list(some), eye.at((np.stack(pixels), np.array(aspect, np.float32)))[layer])
-            count += len(chunk)
-        if not count:
+            known.extend(some)
+            yield eye.at((np.stack(pixels), np.array(aspect, np.float32)))[layer]
+        if not known:
             raise InvalidInput(f"{folder}: none of its {len(paths):,} images can be read, the first: {failures[0]}")
-    return count, failures
+
+    with whole_file(out) as file:
+        with quiet_decoders(), progress("embedding", len(paths), "images", report) as advance:
+            rows = gathered(features(), len(paths), out.parent)
+        FORMATS[out.suffix](file, known, rows)
+    return len(known), failures
 
 
 def check(out: Path) -> None:
@@ -110,65 +109,20 @@ def _grey(pixels: Any) -> Any:
     return np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
 
 
-@contextmanager
-def _file(out: Path) -> Iterator[Append]:
-    with whole_file(out) as file, _parquet(file) if out.suffix == ".parquet" else _npz(file, out.parent) as append:
-        yield append
-
-
-@contextmanager
-def _parquet(file: IO[bytes]) -> Iterator[Append]:
+def _parquet(file: IO[bytes], paths: list[str], features: Features) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    waiting: list[Any] = []
-    writer = None
-
-    def append(paths: list[str], features: Features) -> None:
-        columns = {
-            # A file's name may be any bytes; a column of text may not.
-            "path": pyarrow.array([path.encode("utf-8", "replace").decode() for path in paths]),
-            "features": pyarrow.FixedSizeListArray.from_arrays(features.reshape(-1), features.shape[1]),
-        }
-        waiting.append(pyarrow.table(columns))
-        if len(waiting) * BATCH >= ROWS:
-            write()
-
-    def write() -> None:
-        nonlocal writer
-        if waiting:
-            rows = pyarrow.concat_tables(waiting)
-            writer = writer or parquet.ParquetWriter(file, rows.schema)
-            writer.write_table(rows)
-            waiting.clear()
-
-    yield append
-    write()
-    if writer is not None:
-        writer.close()
+    columns = {
+        # A file's name may be any bytes; a column of text may not.
+        "path": pyarrow.array([path.encode("utf-8", "replace").decode() for path in paths]),
+        "features": pyarrow.FixedSizeListArray.from_arrays(features.reshape(-1), features.shape[1]),
+    }
+    parquet.write_table(pyarrow.table(columns), file, row_group_size=ROWS)
 
 
-@contextmanager
-def _npz(file: IO[bytes], beside: Path) -> Iterator[Append]:
-    names: list[str] = []
-    width = 0
-    # How many rows there are is known at the end, and an array begins with its shape.
-    with TemporaryFile(dir=beside) as raw:
+def _npz(file: IO[bytes], paths: list[str], features: Features) -> None:
+    np.savez(file, features=features, paths=np.array(paths))
 
-        def append(paths: list[str], features: Features) -> None:
-            nonlocal width
-            names.extend(paths)
-            width = features.shape[1]
-            raw.write(np.ascontiguousarray(features, "<f4").tobytes())
 
-        yield append
-        raw.flush()
-        shape = (len(names), width)
-        with zipfile.ZipFile(file, "w") as packed:
-            with packed.open("features.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": shape})
-                raw.seek(0)
-                while some := raw.read(1 << 20):
-                    member.write(some)
-            with packed.open("paths.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.array(names), allow_pickle=False)
+FORMATS = {".parquet": _parquet, ".npz": _npz}

@@ -13,12 +13,12 @@ from simclr.config import AugmentConfig
 from simclr.config.cell import View
 from simclr.data import AnySplit, Chunk
 from simclr.data.labels import Positions
+from simclr.evaluation.judgement import Features
 from simclr.evaluation.representation import distances
 from simclr.model import network as networks
 from simclr.training.augment import line_order, random_views, still_view
 from simclr.training.compilation import compiles
 
-Features = NDArray[np.float32]
 BATCH = 128
 
 
@@ -75,7 +75,7 @@ def filled(chunk: Chunk) -> Chunk:
 def alignments(
     network: Any, layers: Sequence[str], split: AnySplit, augment: AugmentConfig, size: int, seed: int
 ) -> dict[str, float]:
-    """How far apart a layer puts two augmented views of an image, over a split, by layer name: :func:`.alignment`."""
+    """How far apart each layer puts two augmented views of an image, the mean of :func:`.distances` over a split."""
     model, compiled = networks.representations(network, layers), compiles()
 
     def look(lines: tf.Tensor, aspect: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -15,7 +15,6 @@ looked at once, at the end; their labels never come here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -46,9 +45,6 @@ from simclr.training.stages import Stage, batches
 
 WARMUP = 0.1
 """Share of the epochs over which the learning rate rises."""
-
-ImagesAt = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-"""Lines (N, S, C, S) and aspects (N,) of those of some images that are at the positions (N,) among them."""
 
 
 class FineTuning:
@@ -81,14 +77,8 @@ class FineTuning:
         self._train, self._test, self._labels = images.train, images.test, images.train.labels
         self._feed = Feed(images.train) if isinstance(images.train, StreamedSplit) else None
         precision = resolve_precision(recipe.pretrain.precision)
-        network = build_network(
-            recipe.encoder,
-            recipe.head,
-            images.train.channels,
-            recipe.pretrain.side,
-            recipe.seed,
-            precision=precision,
-        )
+        channels, side = images.train.channels, recipe.pretrain.side
+        network = build_network(recipe.encoder, recipe.head, channels, side, recipe.seed, precision=precision)
         if weights is not None:
             assign_by_name(network, weights)
         self._model = classifier(representation(network, layer), len(images.classes))
@@ -106,17 +96,15 @@ class FineTuning:
         standardised = self._model.get_layer("standardised")
         read = {"features": standardised.input, "logits": self._model.output}
         self._eye = Eye(keras.Model(self._model.input, read), probed_view(probe, recipe.augment))
-        self._probes: dict[bytes, LinearClassifier] = {}
 
     def __call__(self, subset: Positions) -> Fitted:
         """Choose how to train inside the subset, train with all of it, and classify its images and the test's."""
-        self._probes.clear()
         folds = stratified_folds(self._labels[subset], self._seed, self._settings.folds)
         folds = [(subset[inside], subset[outside]) for inside, outside in folds]
         # The same for the folds and the whole: a step is then one compiled function throughout.
         batch = min([self._settings.batch_size, len(subset), *(len(inside) for inside, _ in folds)])
         rate, epochs, validation_accuracy = self._choose(folds, batch)
-        self._fit(subset, rate, epochs, batch)
+        self._fit(subset, self._probe(subset), rate, epochs, batch)
         train = self._logits(self._train, subset).argmax(axis=1)
         test = self._logits(self._test)
         best = best_classes(test, np.arange(test.shape[1]))
@@ -127,30 +115,38 @@ class FineTuning:
 
         Where nothing can be held out, the rate in the middle and all epochs.
         """
-        rates, stops = (
-            sorted(self._settings.learning_rates),
-            stopping_points(self._settings.epochs, self._settings.stops),
-        )
+        rates = sorted(self._settings.learning_rates)
+        stops = stopping_points(self._settings.epochs, self._settings.stops)
         if not folds:
             return rates[(len(rates) - 1) // 2], stops[-1], None
-        loss, hits = np.zeros((len(rates), len(stops))), np.zeros((len(rates), len(stops)))
-        for row, rate in enumerate(rates):
-            for inside, outside in folds:
-                exam = _Exam(self, outside, stops)
-                self._fit(inside, rate, stops[-1], batch, [exam])
-                loss[row] += exam.loss
-                hits[row] += exam.hits
+        examined = [self._examined(inside, outside, rates, stops, batch) for inside, outside in folds]
+        loss, hits = np.moveaxis(np.sum(examined, axis=0), -1, 0)
         row, column = divmod(int(np.where(np.isfinite(loss), loss, np.inf).argmin()), len(stops))
         asked = sum(len(outside) for _, outside in folds)
         return rates[row], stops[column], float(hits[row, column] / asked)
 
+    def _examined(
+        self, inside: Positions, outside: Positions, rates: list[float], stops: list[int], batch: int
+    ) -> NDArray[np.float64]:
+        """Log loss, summed, and hits of held-out images at each rate and wherever training might stop, (R, S, 2)."""
+        probe, labels, found = self._probe(inside), self._labels[outside], []
+
+        def examine(epoch: int, _: object) -> None:
+            if epoch + 1 in stops:
+                logits = self._logits(self._train, outside).astype(float)
+                loss = -log_softmax(logits, axis=1)[np.arange(len(labels)), labels].sum()
+                found.append((loss, (logits.argmax(axis=1) == labels).sum()))
+
+        exam = keras.callbacks.LambdaCallback(on_epoch_end=examine)
+        for rate in rates:
+            self._fit(inside, probe, rate, stops[-1], batch, exam)
+        return np.reshape(found, (len(rates), len(stops), 2))
+
     def _fit(
-        self, positions: Positions, rate: float, epochs: int, batch: int, watching: list[Any] | None = None
+        self, positions: Positions, probe: LinearClassifier, rate: float, epochs: int, batch: int, *watching: Any
     ) -> None:
-        """Train from the beginning with the images at these positions, for the first epochs of the schedule."""
-        for variable, value in self._beginning:
-            variable.assign(value)
-        self._begin_with_probe(positions)
+        """Train from the beginning and the images' linear probe on, for the first epochs of the schedule."""
+        self._begin(probe)
 
         def schedule(epoch: int, _: float) -> float:
             return rate * share_of_rate(epoch, self._settings.epochs)
@@ -160,20 +156,26 @@ class FineTuning:
                 self._batches(positions, epochs, batch),
                 epochs=epochs,
                 steps_per_epoch=len(positions) // batch,
-                callbacks=[keras.callbacks.LearningRateScheduler(schedule), *(watching or ())],
+                callbacks=[keras.callbacks.LearningRateScheduler(schedule), *watching],
                 shuffle=False,
                 verbose=0,
             )
 
-    def _begin_with_probe(self, positions: Positions) -> None:
-        """Make the classifier the linear probe of these images; the network is at its beginning."""
-        name, standardised, dense = positions.tobytes(), *map(self._model.get_layer, ("standardised", "classifier"))
-        if name not in self._probes:
-            seen = (some["features"] for some in self._eye.at_a_time(self._train, positions))
-            features, labels = gathered(seen, len(positions), self._room), self._labels[positions]
-            strengths = tuple(self._settings.strengths)
-            self._probes[name] = linear_classifier(features, labels, dense.units, strengths, self._seed)
-        probe = self._probes[name]
+    def _probe(self, positions: Positions) -> LinearClassifier:
+        """The linear probe of the images at these positions, as the network sees them at its beginning."""
+        self._begin()
+        seen = (some["features"] for some in self._eye.at_a_time(self._train, positions))
+        features, labels = gathered(seen, len(positions), self._room), self._labels[positions]
+        strengths, classes = tuple(self._settings.strengths), self._model.output.shape[-1]
+        return linear_classifier(features, labels, classes, strengths, self._seed)
+
+    def _begin(self, probe: LinearClassifier | None = None) -> None:
+        """Put every weight back to its beginning, and with a probe make it the classifier."""
+        for variable, value in self._beginning:
+            variable.assign(value)
+        if probe is None:
+            return
+        standardised, dense = map(self._model.get_layer, ("standardised", "classifier"))
         standardised.moving_mean.assign(probe.mean)
         standardised.moving_variance.assign(probe.spread**2)
         dense.kernel.assign(probe.kernel)
@@ -182,53 +184,25 @@ class FineTuning:
     def _batches(self, positions: Positions, epochs: int, batch: int) -> tf.data.Dataset:
         """Batches as :class:`LabelledModel` takes them, in an order that only the seed decides."""
         order = batches(len(positions), batch, self._seed, Stage(0, 0, epochs))
-        labels, streamed = tf.constant(self._labels[positions]), self._is_streamed(len(positions))
-        images_at = self._from_files(positions) if streamed else self._from_memory(positions)
+        split, feed, labels = self._train, self._feed, tf.constant(self._labels[positions])
+        # Most often the labelled images fit into memory, where all images do not.
+        if feed is None or (isinstance(split, StreamedSplit) and split.may_keep(len(positions))):
+            pixels, shapes = split.at(positions)
+            lines, aspect = line_order(pixels), tf.constant(shapes)
 
-        def labelled(step: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return step, *images_at(index), tf.gather(labels, index)
+            def kept(step: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+                return step, tf.gather(lines, index), tf.gather(aspect, index), tf.gather(labels, index)
 
-        return ready(order.map(labelled)) if streamed else order.map(labelled)
+            return order.map(kept)
+        places = tf.constant(positions, tf.int32)
 
-    def _is_streamed(self, count: int) -> bool:
-        """Whether so many labelled images are read in every epoch: most often they fit, where all images do not."""
-        return isinstance(self._train, StreamedSplit) and not self._train.may_keep(count)
+        def read(step: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return step, *feed.images_at(tf.gather(places, index)), tf.gather(labels, index)
 
-    def _from_memory(self, positions: Positions) -> ImagesAt:
-        pixels, shapes = self._train.at(positions)
-        lines, aspect = line_order(pixels), tf.constant(shapes)
-        return lambda index: (tf.gather(lines, index), tf.gather(aspect, index))
-
-    def _from_files(self, positions: Positions) -> ImagesAt:
-        feed, place = self._feed, tf.constant(positions, tf.int32)
-        assert feed is not None
-        return lambda index: feed.images_at(tf.gather(place, index))
+        return ready(order.map(read))
 
     def _logits(self, split: AnySplit, positions: Positions | None = None) -> NDArray[np.float32]:
         return np.concatenate([some["logits"] for some in self._eye.at_a_time(split, positions)])
-
-    def held_out(self, positions: Positions) -> tuple[float, int]:
-        """Log loss, summed, and hits of the network as it is, on training images that it was not trained with."""
-        labels = self._labels[positions]
-        logits = self._logits(self._train, positions).astype(float)
-        loss = -log_softmax(logits, axis=1)[np.arange(len(labels)), labels].sum()
-        return float(loss), int((logits.argmax(axis=1) == labels).sum())
-
-
-class _Exam(keras.callbacks.Callback):  # type: ignore[misc]
-    """Asks the network for held-out images wherever training might stop."""
-
-    def __init__(self, tuning: FineTuning, positions: Positions, stops: list[int]) -> None:
-        super().__init__()
-        self._tuning, self._positions, self._stops = tuning, positions, stops
-        self.loss: list[float] = []
-        self.hits: list[int] = []
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if epoch + 1 in self._stops:
-            loss, hits = self._tuning.held_out(self._positions)
-            self.loss.append(loss)
-            self.hits.append(hits)
 
 
 def stopping_points(epochs: int, stops: int) -> list[int]:

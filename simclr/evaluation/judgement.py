@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simclr.data.labels import Labels, Positions
-from simclr.evaluation import accuracy
+from simclr.evaluation.uncertainty import summary
 
 Features = NDArray[np.float32]
-
 
 FROM = 20
 """Classes from which on it is recorded too whether the true one is among the best :data:`BEST`."""
@@ -59,19 +58,12 @@ def best_classes(scores: NDArray[Any], classes: Labels) -> Labels | None:
 
 
 def judged(fits: Sequence[Fitted], labels: Labels, test_labels: Labels, subsets: Sequence[Positions]) -> Evaluation:
-    """The record of classifiers that were fitted to one labelled subset each.
-
-    Args:
-        fits: one per subset.
-        labels: (N,) of the training images.
-        test_labels: (m,).
-        subsets: positions of labelled images, one array per draw.
-    """
+    """The record of classifiers, each fitted to a subset of the training images' labels (N,), on the test's (m,)."""
     predictions = np.stack([fit.test for fit in fits])
     near = [(fit.best == test_labels[:, None]).any(axis=1) for fit in fits if fit.best is not None]
     record = {
-        "test_accuracy": accuracy.summary(predictions == test_labels),
-        "top5_accuracy": accuracy.summary(np.stack(near)) if near else None,
+        "test_accuracy": summary(predictions == test_labels),
+        "top5_accuracy": summary(np.stack(near)) if near else None,
         "validation_accuracy": _over_subsets([fit.validation_accuracy for fit in fits]),
         "train_accuracy": _over_subsets(
             [float(np.mean(fit.train == labels[subset])) for fit, subset in zip(fits, subsets, strict=True)]
@@ -81,12 +73,9 @@ def judged(fits: Sequence[Fitted], labels: Labels, test_labels: Labels, subsets:
 
 
 def confusion(predictions: Labels, labels: Labels, classes: int) -> NDArray[np.int64]:
-    """How often images of each class (rows) were given each class (columns): (C, C), of predictions (S, m).
+    """How often images of each class (rows) were given each class (columns): (C, C).
 
-    Args:
-        predictions: of the test images by each subset's classifier.
-        labels: (m,), what they are.
-        classes: C.
+    ``predictions`` (S, m) are each subset's classifier's, ``labels`` (m,) what the images are.
     """
     pairs = labels.astype(np.int64) * classes + predictions
     return np.bincount(pairs.ravel(), minlength=classes**2).reshape(classes, classes)

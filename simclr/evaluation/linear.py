@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from simclr.data.labels import Labels, Positions, stratified_folds
 from simclr.evaluation.judgement import Features, Fitted, best_classes
-from simclr.evaluation.rows import Rows
+from simclr.evaluation.rows import Rows, rows
 
 if TYPE_CHECKING:
-    from simclr.evaluation.softmax import Standard, Weights
+    from simclr.evaluation.softmax import Softmax, Weights
 
 FEW = 2000
 """Images; a probe of more looks at a few of them at a time, on TensorFlow's device."""
@@ -48,40 +48,35 @@ class LogisticRegression:
 
     def _of_many(self, features: Rows, labels: Labels, test_features: Rows, seed: int) -> Fitted:
         """The same of so many images that they are looked at a few at a time."""
-        from simclr.evaluation.softmax import given_classes, logits
-
         classes, true = np.unique(labels, return_inverse=True)
-        weights, standard, accuracy = self._fit_many(features, true, len(classes), seed)
-        train = classes[given_classes(features, weights, standard, len(classes))]
-        scores = logits(test_features, weights, standard, len(classes))
-        return Fitted(train, classes[scores.argmax(axis=1)], accuracy, best_classes(scores, classes))
+        softmax, weights, accuracy = self._fit_many(features, true, seed)
+        train = np.concatenate([logits.argmax(axis=1) for logits in softmax.logits(weights, features)])
+        scores = np.concatenate(list(softmax.logits(weights, test_features)))
+        return Fitted(classes[train], classes[scores.argmax(axis=1)], accuracy, best_classes(scores, classes))
 
-    def _fit_many(
-        self, features: Rows, labels: Labels, classes: int, seed: int
-    ) -> tuple[Weights, Standard, float | None]:
-        """Weights of many images, what standardises them, and the accuracy on those that were held out."""
+    def _fit_many(self, features: Rows, labels: Labels, seed: int) -> tuple[Softmax, Weights, float | None]:
+        """The regression on many images, its weights, and the accuracy on those that were held out."""
         from simclr.training.runtime import start_tensorflow
 
         start_tensorflow(None)
-        from simclr.evaluation.softmax import Softmax, standard_of
+        from simclr.evaluation.softmax import Softmax
 
-        standard = standard_of(features)
-        softmax = Softmax(features, labels, classes, standard)
+        softmax = Softmax(features, labels)
         folds = stratified_folds(labels, seed) if len(labels) <= FOLDED else stratified_folds(labels, seed, TENTH)[:1]
         fits: list[Weights | None] = [None] * len(folds)
         first: dict[float, Weights | None] = {}
 
         def held_out(strength: float) -> tuple[float, float]:
-            given = []
+            given: list[Features] = []
             for number, (inside, outside) in enumerate(folds):
                 fits[number] = fit = softmax.fit(strength, fits[number], inside)
-                given.append(softmax.logits(fit, outside))
+                given += softmax.logits(fit, rows(features, outside))
             first[strength] = fits[0]
             true, logits = np.concatenate([labels[outside] for _, outside in folds]), np.concatenate(given)
-            return _loss_at_best_sharpness(logits, true), float(np.mean(logits.argmax(axis=1) == true))
+            return loss_at_best_sharpness(logits, true), float(np.mean(logits.argmax(axis=1) == true))
 
         best, accuracy = self._search(held_out if folds else None)
-        return softmax.fit(best, first.get(best)), standard, accuracy
+        return softmax, softmax.fit(best, first.get(best)), accuracy
 
     def _choose(self, features: NDArray[Any], labels: Labels, seed: int) -> tuple[float, float | None]:
         """The strength with the least loss over five folds, and its accuracy there."""
@@ -94,7 +89,8 @@ class LogisticRegression:
             for (inside, outside), model in zip(folds, models, strict=True):
                 model.set_params(C=strength).fit(features[inside], labels[inside])
                 chances[outside] = model.predict_proba(features[outside])
-            return loss_at_best_sharpness(chances, true), float(np.mean(chances.argmax(axis=1) == true))
+            loss = loss_at_best_sharpness(np.log(np.maximum(chances, 1e-12)), true)
+            return loss, float(np.mean(chances.argmax(axis=1) == true))
 
         return self._search(held_out if folds else None)
 
@@ -120,15 +116,11 @@ def of_many(subsets: Sequence[Positions]) -> bool:
     return max(map(len, subsets)) > FEW
 
 
-def loss_at_best_sharpness(chances: NDArray[Any], labels: Labels) -> float:
-    """The log loss of chances (n, C) after the one power of them, 1/10 to 10, with which it is least.
+def loss_at_best_sharpness(logits: NDArray[Any], labels: Labels) -> float:
+    """The log loss of logits (n, C), or logs of chances, after the one factor, 1/10 to 10, with which it is least.
 
     This is temperature scaling (Guo et al. 2017, arXiv 1706.04599): no chance overtakes another.
     """
-    return _loss_at_best_sharpness(np.log(np.maximum(chances, 1e-12)), labels)
-
-
-def _loss_at_best_sharpness(logits: NDArray[Any], labels: Labels) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
@@ -158,26 +150,23 @@ def linear_classifier(
     features: Rows, labels: Labels, classes: int, strengths: tuple[float, ...], seed: int
 ) -> LinearClassifier:
     """What ``probe=linear`` fits to features (n, D) and labels (n,), as weights; zeros for a class without one."""
+    probe, (known, true) = LogisticRegression(strengths), np.unique(labels, return_inverse=True)
+    kernel, bias = np.zeros((features.shape[1], classes)), np.zeros(classes)
     if len(features) > FEW:
-        known, true = np.unique(labels, return_inverse=True)
-        weights, many, _ = LogisticRegression(strengths)._fit_many(features, true, len(known), seed)
-        kernel, bias = np.zeros((features.shape[1], classes)), np.zeros(classes)
+        softmax, weights, _ = probe._fit_many(features, true, seed)
         kernel[:, known], bias[known] = weights.kernel, weights.bias
-        spread = np.divide(1, many.scale, out=np.ones_like(many.scale), where=many.scale > 0)
-        return LinearClassifier(many.mean, spread, kernel, bias)
+        mean, scale = softmax.standard.mean, softmax.standard.scale
+        return LinearClassifier(mean, np.divide(1, scale, out=np.ones_like(scale), where=scale > 0), kernel, bias)
     some = features[:]
     standard, _ = _standardise(some, some)
     rotated, _ = _row_space(standard, standard)
-    strength, _ = LogisticRegression(strengths)._choose(rotated, labels, seed)
+    strength, _ = probe._choose(rotated, labels, seed)
     model = _regression(strength).fit(standard, labels)
-    # Of two classes there is one logit f: the odds of softmax(-f/2, f/2) are those of sigmoid(f).
-    rows, offsets = (
-        (model.coef_, model.intercept_)
-        if len(model.classes_) > 2
-        else (np.concatenate([-model.coef_, model.coef_]) / 2, np.repeat(model.intercept_, 2) * [-0.5, 0.5])
-    )
-    kernel, bias = np.zeros((features.shape[1], classes)), np.zeros(classes)
-    kernel[:, model.classes_], bias[model.classes_] = rows.T, offsets
+    coefficients, offsets = model.coef_, model.intercept_
+    if len(known) == 2:
+        # There is one logit f: the odds of softmax(-f/2, f/2) are those of sigmoid(f).
+        coefficients, offsets = np.concatenate([-coefficients, coefficients]) / 2, np.repeat(offsets, 2) * [-0.5, 0.5]
+    kernel[:, known], bias[known] = coefficients.T, offsets
     return LinearClassifier(some.mean(axis=0), some.std(axis=0), kernel, bias)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from simclr.evaluation import representation
-from simclr.evaluation.baseline import Part, pixel_baseline, supervised_baseline, untrained_baseline
+from simclr.evaluation.baseline import Comparison, Part, pixel_baseline, supervised_baseline, untrained_baseline
 from simclr.evaluation.judgement import MANY, Evaluation, confused, confusion, judged
 from simclr.evaluation.linear import of_many
 from simclr.evaluation.neighbours import WeightedNeighbours, are_many
@@ -20,7 +20,6 @@ from simclr.records.result import CONFUSION, PREDICTIONS, Arrays
 if TYPE_CHECKING:
     from simclr.config.cell import Cell
     from simclr.data import Images
-    from simclr.data.labels import Positions
     from simclr.store import Features, Pretraining
     from simclr.store.once import Report
 
@@ -61,49 +60,38 @@ def measure(
 
         # As in training: another number of threads gives other last bits.
         start_tensorflow(config.pretrain.threads, xla=config.pretrain.xla)
+    asked, layer = Comparison(config.root, config.recipe, config.probe, images, subsets, report), cell.layer.name
     fine_tuning = config.probe.name == "finetune"
     # A probe's problems are small: two threads lose more than they win, all the more on a busy machine.
     with part("probes"), threadpool_limits(1):
         if fine_tuning:
-            trained = _fine_tuned(cell, images, pretraining, subsets, report)
+            trained = _fine_tuned(asked, layer, pretraining)
         else:
             seen = (features.train, labels), (features.test, test_labels)
             trained = evaluate(build_probe(config.probe), *seen, subsets, config.seed)
-        pixels = pixel_baseline(config.root, config.probe, images, subsets, config.seed, report)
-    evaluations = {"trained": trained, "pixels": pixels}
-    everything = [np.arange(len(labels))]
-    if fine_tuning:
-        trainings = [("untrained", cell.layer.name, subsets)]
-    else:
-        evaluations["untrained"] = untrained_baseline(cell, images, untrained, subsets, report, part)
-        trainings = []
+        evaluations = {"trained": trained, "pixels": pixel_baseline(asked)}
+    trainings = [("untrained", layer, asked)] if fine_tuning else []
+    if not fine_tuning:
+        evaluations["untrained"] = untrained_baseline(asked, layer, untrained, part)
     if config.baselines:
-        trainings += [("supervised_subset", "encoder", subsets), ("supervised_all", "encoder", everything)]
-    for name, layer, labelled in trainings:
+        everything = replace(asked, subsets=[np.arange(len(labels))])
+        trainings += [("supervised_subset", "encoder", asked), ("supervised_all", "encoder", everything)]
+    for name, classified, of in trainings:
         with part("baselines"):
-            evaluations[name] = supervised_baseline(
-                config.root, config.recipe, config.probe, images, layer, labelled, report
-            )
+            evaluations[name] = supervised_baseline(of, classified)
     # One thread here too: where others want the cores, a decomposition on all of them is many times slower.
     with part("probes"), threadpool_limits(1):
         described = _described(images, features)
-    counts = confusion(trained.predictions, test_labels, len(images.classes))
-    mistakes, arrays = _mistakes(counts, images.classes)
+    counts, classes = confusion(trained.predictions, test_labels, len(images.classes)), list(images.classes)
+    # A large matrix would fill the record: it is a file beside it.
+    listed, arrays = (counts.tolist(), {}) if len(classes) < MANY else (None, {CONFUSION: {"counts": counts}})
     measured = {
-        "probe": {**trained.record, **mistakes, "classes": list(images.classes)},
+        "probe": {**trained.record, "confusion": listed, "confused": confused(counts, classes), "classes": classes},
         "baselines": {name: each.record["test_accuracy"] for name, each in evaluations.items() if each is not trained},
         "representation": described,
     }
     predictions = {name: each.predictions.astype(np.int16) for name, each in evaluations.items()}
     return measured, {PREDICTIONS: {**predictions, "labels": test_labels.astype(np.int16)}, **arrays}
-
-
-def _mistakes(counts: NDArray[np.int64], classes: Sequence[str]) -> tuple[dict[str, Any], Arrays]:
-    """What the record says of a confusion matrix, and the file that it is in where it would fill the record."""
-    most = {"confused": confused(counts, classes)}
-    if len(classes) < MANY:
-        return {"confusion": counts.tolist(), **most}, {}
-    return {"confusion": None, **most}, {CONFUSION: {"counts": counts}}
 
 
 def _described(images: Images, features: Features) -> dict[str, float | None]:
@@ -121,20 +109,10 @@ def _described(images: Images, features: Features) -> dict[str, float | None]:
     }
 
 
-def _fine_tuned(
-    cell: Cell, images: Images, pretraining: Pretraining, subsets: list[Positions], report: Report
-) -> Evaluation:
+def _fine_tuned(asked: Comparison, layer: str, pretraining: Pretraining) -> Evaluation:
     """The whole network trained further with labels, from its pretrained weights."""
-    from simclr.training.runtime import start_tensorflow
-
-    recipe = cell.config.recipe
-    start_tensorflow(recipe.pretrain.threads, xla=recipe.pretrain.xla)
-    from simclr.evaluation.finetune import FineTuning
-
-    weights, room = pretraining.weights(), pretraining.folder
-    procedure = FineTuning(recipe, cell.config.probe, images, cell.layer.name, weights, room)
-    fits = []
-    for number, subset in enumerate(subsets, start=1):
-        report(f"fine-tuning from {cell.layer.name}, {len(subset)} labels: subset {number} of {len(subsets)}")
+    procedure, fits = asked.fine_tuning(layer, pretraining.weights()), []
+    for number, subset in enumerate(asked.subsets, start=1):
+        asked.report(f"fine-tuning from {layer}, {len(subset)} labels: subset {number} of {len(asked.subsets)}")
         fits.append(procedure(subset))
-    return judged(fits, images.train.labels, images.test.labels, subsets)
+    return judged(fits, asked.images.train.labels, asked.images.test.labels, asked.subsets)

@@ -7,8 +7,7 @@ design: it stops on the test loss, as the documents did.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,26 +18,15 @@ from simclr.evaluation.linear import LogisticRegression
 from simclr.evaluation.neighbours import WeightedNeighbours
 from simclr.evaluation.rows import Rows, rows
 
+Probe = Callable[[Rows, Labels, Rows, Labels, int], Fitted]
+"""Fits a classifier to a subset's features (n, D) and labels (n,), and classifies the test's (m, D), given a seed.
 
-class Probe(Protocol):
-    """Fits a classifier to the subset's features (n, D) and labels (n,), and classifies the test's (m, D).
-
-    Of many images they are rows of an array on disk.
-
-    The test's labels are for ``probe=documents`` alone, which stops on them.
-    """
-
-    def __call__(
-        self, features: Rows, labels: Labels, test_features: Rows, test_labels: Labels, seed: int
-    ) -> Fitted: ...
+The test's labels are for ``probe=documents`` alone, which stops on them.
+"""
 
 
 def evaluate(
-    probe: Probe,
-    train: tuple[Rows, Labels],
-    test: tuple[Rows, Labels],
-    subsets: Sequence[Positions],
-    seed: int,
+    probe: Probe, train: tuple[Rows, Labels], test: tuple[Rows, Labels], subsets: Sequence[Positions], seed: int
 ) -> Evaluation:
     """Fit the probe to each labelled subset of the training features and record its accuracies.
 
@@ -48,9 +36,6 @@ def evaluate(
         test: features (m, D) and labels (m,) of the test images.
         subsets: positions of labelled images, one array per draw.
         seed: of the experiment, for cross-validation's folds.
-
-    Returns:
-        The ``probe`` part of a result: accuracies, and the confusion matrix summed over subsets (rows: true class).
     """
     features, labels = train
     test_features, test_labels = test

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Features = NDArray[np.float32]
+from simclr.evaluation.judgement import Features
 
 NUMBERS = 1 << 23
 """Similarities that are in memory at a time, 64 MB of them."""
@@ -13,16 +13,11 @@ MANY = 5000
 """Images; of more, a decomposition of all their features takes longer than one of their products."""
 
 
-def alignment(first: Features, second: Features) -> float:
-    """Mean squared distance between the unit features of two views of the same image, from 0 (invariant) to 4.
-
-    Wang and Isola 2020, arXiv 2005.10242, equation 4 with exponent 2. Both are (N, D).
-    """
-    return float(np.mean(distances(first, second)))
-
-
 def distances(first: Features, second: Features) -> NDArray[np.float64]:
-    """The squared distance (N,) between the unit features of two views (N, D) of each image."""
+    """The squared distance (N,) between the unit features of two views (N, D) of an image, 0 (invariant) to 4.
+
+    Their mean is the alignment of Wang and Isola 2020, arXiv 2005.10242, equation 4 with exponent 2.
+    """
     return np.asarray(np.sum((_unit(first) - _unit(second)) ** 2, axis=1))
 
 

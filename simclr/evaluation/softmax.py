@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from simclr.data.labels import Labels, Positions
 from simclr.evaluation.judgement import Features
-from simclr.evaluation.rows import Rows
+from simclr.evaluation.rows import Rows, Taken
 from simclr.training.runtime import exact_float32
 
 NUMBERS = 1 << 23
@@ -50,18 +50,17 @@ class Weights:
 class Softmax:
     """The images that a classifier is fitted to, and the fit."""
 
-    def __init__(self, features: Rows, labels: Labels, classes: int, standard: Standard) -> None:
+    def __init__(self, features: Rows, labels: Labels) -> None:
         """Keep what is needed; nothing is copied.
 
         Args:
             features: (N, D), as they are; may be mapped from disk.
-            labels: (N,), from 0 to ``classes`` - 1.
-            classes: C.
-            standard: how features are standardised.
+            labels: (N,), from 0 to C - 1.
         """
-        self._features, self._labels, self._classes, self._standard = features, labels, classes, standard
-        self._at_once = max(1, NUMBERS // (features.shape[1] + 3 * classes))
-        self._sums = _sums(classes)
+        self._features, self._labels, self._classes = features, labels, int(labels.max()) + 1
+        self.standard = standard_of(features)
+        self._at_once = max(1, NUMBERS // (features.shape[1] + 3 * self._classes))
+        self._sums = _sums(self._classes)
 
     def fit(self, strength: float, start: Weights | None = None, places: Positions | None = None) -> Weights:
         """The weights of least loss, from those of another strength on.
@@ -122,64 +121,41 @@ class Softmax:
         spread, axes = np.linalg.eigh(products / len(self._labels))
         return axes, np.maximum(spread, 0)
 
-    def logits(self, weights: Weights, places: Positions | None = None) -> NDArray[np.float32]:
-        """(n, C), of the images at these places or of all."""
-        return logits(self._features, weights, self._standard, self._classes, places)
+    def logits(self, weights: Weights, features: Rows) -> Iterator[NDArray[np.float32]]:
+        """What weights make of any features (n, D), a few images at a time, in their order: (b, C)."""
+        kernel = _float32(weights.kernel * self.standard.scale[:, None])
+        bias = _float32(weights.bias - (self.standard.mean * self.standard.scale) @ weights.kernel)
+        for part in _parts(features, max(1, NUMBERS // (features.shape[1] + self._classes))):
+            with exact_float32():
+                found = tf.matmul(tf.constant(part), kernel) + bias
+            yield found.numpy()
 
     def _chunks(self, places: Positions | None) -> Iterator[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
         """Standardised features, labels and which of them count, all of one length: the last chunk is filled up."""
-        for part, here in _parts(self._features, self._at_once, places):
-            missing = self._at_once - len(here) if len(self._labels) > self._at_once else 0
-            features = np.pad(part, [(0, missing), (0, 0)]) if missing else part
-            labels = np.pad(self._labels[here], (0, missing))
-            known = np.arange(len(labels)) < len(here)
-            standardised = self._standardise(tf.constant(features))
-            yield standardised, tf.constant(labels, tf.int32), tf.constant(known, tf.float32)
-
-    def _standardise(self, features: tf.Tensor) -> tf.Tensor:
-        return (features - _float32(self._standard.mean)) * _float32(self._standard.scale)
+        features = self._features if places is None else Taken(self._features, places)
+        labels = self._labels if places is None else self._labels[places]
+        mean, scale = _float32(self.standard.mean), _float32(self.standard.scale)
+        for number, part in enumerate(_parts(features, self._at_once)):
+            missing = self._at_once - len(part) if len(self._labels) > self._at_once else 0
+            filled = np.pad(part, [(0, missing), (0, 0)]) if missing else part
+            here = np.pad(labels[number * self._at_once :][: len(part)], (0, missing))
+            known = np.arange(len(here)) < len(part)
+            yield (tf.constant(filled) - mean) * scale, tf.constant(here, tf.int32), tf.constant(known, tf.float32)
 
 
 def standard_of(features: Rows) -> Standard:
     """The mean and spread of features (N, D), a few images at a time; a constant feature becomes zero."""
     at_once = max(1, NUMBERS // features.shape[1])
-    mean = sum(part.sum(axis=0, dtype=float) for part, _ in _parts(features, at_once)) / len(features)
-    squares = sum(((part - mean) ** 2).sum(axis=0) for part, _ in _parts(features, at_once)) / len(features)
+    mean = sum(part.sum(axis=0, dtype=float) for part in _parts(features, at_once)) / len(features)
+    squares = sum(((part - mean) ** 2).sum(axis=0) for part in _parts(features, at_once)) / len(features)
     spread = np.sqrt(squares)
     return Standard(np.asarray(mean), np.where(spread > 1e-7, 1 / np.maximum(spread, 1e-7), 0.0))
 
 
-def logits(
-    features: Rows, weights: Weights, standard: Standard, classes: int, places: Positions | None = None
-) -> NDArray[np.float32]:
-    """What weights make of features (N, D), or of those at some places: (n, C)."""
-    return np.concatenate(list(_logits(features, weights, standard, classes, places)))
-
-
-def _logits(
-    features: Rows, weights: Weights, standard: Standard, classes: int, places: Positions | None = None
-) -> Iterator[NDArray[np.float32]]:
-    kernel = _float32(weights.kernel * standard.scale[:, None])
-    bias = _float32(weights.bias - (standard.mean * standard.scale) @ weights.kernel)
-    at_once = max(1, NUMBERS // (features.shape[1] + classes))
-    for part, _ in _parts(features, at_once, places):
-        with exact_float32():
-            found = tf.matmul(tf.constant(part), kernel) + bias
-        yield found.numpy()
-
-
-def given_classes(features: Rows, weights: Weights, standard: Standard, classes: int) -> Labels:
-    """The position (n,) of the highest logit of each image, without keeping all of them."""
-    return np.concatenate([each.argmax(axis=1) for each in _logits(features, weights, standard, classes)])
-
-
-def _parts(features: Rows, at_once: int, places: Positions | None = None) -> Iterator[tuple[Features, Positions]]:
-    """A few of the features (n, D) at a time, and where they are."""
-    count = len(features) if places is None else len(places)
-    for start in range(0, count, at_once):
-        here = np.arange(start, min(start + at_once, count)) if places is None else places[start : start + at_once]
-        part = features[start : start + at_once] if places is None else features[here]
-        yield np.asarray(part, np.float32), here
+def _parts(features: Rows, at_once: int) -> Iterator[Features]:
+    """A few of the features (n, D) at a time."""
+    for start in range(0, len(features), at_once):
+        yield np.asarray(features[start : start + at_once], np.float32)
 
 
 def _sums(classes: int) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -107,10 +106,7 @@ def cache_folder(config: Config) -> Path:
 def _check_writable(root: Path) -> None:
     """Try it: permissions alone do not tell of a read-only or a full disk, nor of what root may do."""
     try:
-        make_folder(root)
-        descriptor, path = tempfile.mkstemp(dir=root, prefix=".writable.")
-        os.close(descriptor)
-        Path(path).unlink()
+        tempfile.NamedTemporaryFile(dir=make_folder(root), prefix=".writable.").close()
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunFailed(f"root={root}: cannot be written to ({error.strerror})") from error

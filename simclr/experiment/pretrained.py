@@ -41,8 +41,7 @@ def obtain(
         cell: whose.
         images: the data that it is made from.
         session: is told how far it is.
-        meanwhile: called while another process is at it: does something else that is useful and returns True, or
-            returns False where there is nothing.
+        meanwhile: called while another process is at it, see :func:`.once.made_once`.
         asked: the data that features are wanted of, where these are others.
         others: of the grid, whose layers are computed along with the cell's.
         wait: for another process that is at it.
@@ -65,15 +64,11 @@ def obtain(
 
     def make(claim: store.Claim) -> tuple[store.Pretraining, store.Features]:
         nonlocal made_here
-        from simclr.training.runtime import start_tensorflow
-
         make_folder(store.folder(root, cell.key))
         store.clear(root, cell.key, session.report)
         if remote is not None and store.find(root, cell.key) is None:
             remote.take_up(cell.key, store.folder(root, cell.key), meanwhile, session.report, wait=wait)
-        with session("start"):
-            settings = cell.config.pretrain
-            threads = start_tensorflow(settings.threads, settings.strategy, settings.xla, settings.workers_minutes)
+        threads = session.start(cell.config.pretrain)
         pretraining = store.find(root, cell.key)
         if pretraining is None:
             try:
@@ -111,10 +106,8 @@ def take_part(cell: Cell, images: Images) -> bool:
     Raises:
         RunFailed: for the reason for which the chief's training fails as well.
     """
-    from simclr.training.runtime import start_tensorflow
-
     config, settings = cell.config, cell.config.pretrain
-    start_tensorflow(settings.threads, settings.strategy, settings.xla, settings.workers_minutes)
+    Session().start(settings)
     word = Crew(settings).hear(cell.key)
     if word is None:
         return False

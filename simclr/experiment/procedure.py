@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +82,10 @@ def run(
         return skip(config, reason, track=agent.sweep(os.environ) is not None)
     with session("data"):
         images = data.load(config.data, cache_folder(config), found=found)
-        asked = _load_asked(config, found_asked) if config.transfer.name is not None else None
+        asked = None
+        if config.transfer.name is not None:
+            with about_transfer():
+                asked = data.load(config.asked, cache_folder(config), found=found_asked)
     cell = describe(config, images.digest, asked.digest if asked else None)
     record = {
         **result.blank(coordinates(config)),
@@ -92,11 +95,8 @@ def run(
         "transfer": {**_account(asked), "test_also_pretrained_on": asked.seen_by(images)} if asked else None,
     }
     if asked and (known := record["transfer"]["test_also_pretrained_on"]):
-        log.info(
-            "%d of the %d test images are pretrained on as well: accuracies say more than is true",
-            known,
-            len(asked.test),
-        )
+        warning = "%d of the %d test images are pretrained on as well: accuracies say more than is true"
+        log.info(warning, known, len(asked.test))
     try:
         used = {part: record[part]["digest"] for part in ("data", "transfer") if record[part]}
         with at_work(result.folder(config.root, cell.name), pretraining=cell.key, **used) as word:
@@ -108,11 +108,6 @@ def run(
         raise
     session.end()
     return record
-
-
-def _load_asked(config: Config, found: data.Catalogue) -> Images:
-    with about_transfer():
-        return data.load(config.asked, cache_folder(config), found=found)
 
 
 def _account(images: Images) -> dict[str, Any]:
@@ -143,8 +138,8 @@ def _run(
     config = cell.config
     try:
         if meanwhile is None and session.tracker is not None and session.tracker.in_agent:
-            sweep = agents.Sweep(session.tracker, config)
-            meanwhile, others = sweep.another_pretraining(pretrain_if_unstarted), sweep.cells
+            others = cache(partial(agents.cells, session.tracker, config))
+            meanwhile = agents.another_pretraining(session.tracker, config, others, pretrain_if_unstarted)
         measured, arrays, material = _measure(cell, images, asked, session, meanwhile, others)
         record = {**record, "status": "finished", **measured}
         written = write(cell.name, record, config, session, arrays)
@@ -219,11 +214,9 @@ def _measure(
     untrained = partial(seen.of_untrained, cell, asked, pretraining, session, others)
     measured, arrays = measure(cell, asked, pretraining, trained, untrained, session, session.report)
     facts = ("epochs", "steps", "seconds", "images_per_second", "loss", "contrastive_accuracy", "precision")
-    kept = {name: pretraining.manifest[name] for name in facts}
+    kept, trained_on = {name: pretraining.manifest[name] for name in facts}, pretraining.manifest["host"]
     kept["compiling"] = pretraining.manifest.get("compiling")  # of a network made earlier it is not known
-    trained_on = pretraining.manifest["host"]
-    kept["threads"] = trained_on.get("threads")
-    measured["pretraining"] = {"key": cell.key, "reused": reused, **kept}
+    measured["pretraining"] = {"key": cell.key, "reused": reused, **kept, "threads": trained_on.get("threads")}
     host = {**machine.host(threads), "replicas": trained_on.get("replicas", 1)}
     return {**measured, "host": host}, arrays, material
 

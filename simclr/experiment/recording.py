@@ -44,22 +44,18 @@ def _record_unmeasured(config: Config, name: str, status: str, reason: str) -> d
 def write(
     name: str, record: dict[str, Any], config: Config, session: Session, arrays: Arrays | None = None
 ) -> dict[str, Any]:
-    threads = config.pretrain.threads or machine.cpus()
+    threads, handlers = config.pretrain.threads or machine.cpus(), logging.getLogger().handlers
     record = {
         **record,
         "seconds": session.seconds,
         "timing": session.parts,
         "finished": now(),
-        "log": next((each.baseFilename for each in _handlers() if isinstance(each, logging.FileHandler)), None),
+        "log": next((each.baseFilename for each in handlers if isinstance(each, logging.FileHandler)), None),
         "versions": machine.versions(),
         "host": record.get("host") or machine.host(threads),
     }
     path = result.write(config.root, name, record, as_yaml(config), arrays)
     return {**record, "path": str(path)}
-
-
-def _handlers() -> list[logging.Handler]:
-    return logging.getLogger().handlers
 
 
 def failed_by(error: Exception) -> RunFailed:

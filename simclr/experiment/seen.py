@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simclr import store
 from simclr.config import Config
-from simclr.config.cell import Cell, ImpossibleCell, Layer, all_layers, chosen, probed_view
+from simclr.config.cell import Cell, Layer, all_layers, chosen, probed_view
 from simclr.experiment.session import Session
 from simclr.foundation import machine
+from simclr.foundation.errors import InvalidInput
 from simclr.foundation.files import Damaged
 from simclr.store import TRAINED, UNTRAINED, Features, Pretraining
 from simclr.store.features import cleared, publish, writing
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from simclr.data import Images
-    from simclr.evaluation.eye import Eye
 
 Others = Callable[[], Iterable[Config]]
 """The cells of the grid that a cell is part of, itself among them or not."""
@@ -29,6 +28,16 @@ Others = Callable[[], Iterable[Config]]
 def nothing_else() -> Iterable[Config]:
     """Of a cell that is asked for by itself."""
     return ()
+
+
+def possible(configs: Iterable[Config]) -> Iterator[Cell]:
+    """The cells that there are among configurations, without a look at their images."""
+    for config in configs:
+        try:
+            cell = chosen(config)
+        except InvalidInput:
+            continue
+        yield cell
 
 
 def find(cell: Cell, pretraining: Pretraining, network: str = TRAINED) -> Features | None:
@@ -43,20 +52,11 @@ def find(cell: Cell, pretraining: Pretraining, network: str = TRAINED) -> Featur
 def of_trained(cell: Cell, images: Images, pretraining: Pretraining, session: Session, others: Others) -> Features:
     """Compute what the trained network makes of the images, and, of few of them, the untrained one at every layer too.
 
-    In float32 whatever the training's precision was, so that anyone who loads the weights has the same features.
-
-    Args:
-        cell: whose layer is wanted.
-        images: those that are asked about.
-        pretraining: the cell's.
-        session: keeps the time.
-        others: whose layers are wanted as well.
+    In float32 whatever the training's precision was, so that anyone who loads the weights has the same features. Of
+    many images the layers that ``others`` ask for come out of the same pass.
     """
     networks = (TRAINED, UNTRAINED) if _are_few(cell, images) else (TRAINED,)
-    _compute(cell, images, pretraining, session, others, networks)
-    found = find(cell, pretraining)
-    assert found is not None
-    return found
+    return _computed(cell, images, pretraining, session, others, networks)
 
 
 def of_untrained(cell: Cell, images: Images, pretraining: Pretraining, session: Session, others: Others) -> Features:
@@ -69,15 +69,8 @@ def of_untrained(cell: Cell, images: Images, pretraining: Pretraining, session: 
             return None
 
     def make(_: store.Claim) -> Features:
-        from simclr.training.runtime import start_tensorflow
-
-        settings = cell.config.pretrain
-        with session("start"):
-            start_tensorflow(settings.threads, settings.strategy, settings.xla, settings.workers_minutes)
-        _compute(cell, images, pretraining, session, others, (UNTRAINED,))
-        found = find(cell, pretraining, UNTRAINED)
-        assert found is not None
-        return found
+        session.start(cell.config.pretrain)
+        return _computed(cell, images, pretraining, session, others, (UNTRAINED,))
 
     found = store.made_once(store.place(cell.config.root, cell.key), known, make, session.report, idle=session.heed)
     assert found is not None  # it waits
@@ -100,26 +93,19 @@ def _wanted(cell: Cell, images: Images, others: Others) -> list[str]:
     every = [layer.name for layer in _layers(cell.config)]
     if _are_few(cell, images):
         return every
-    own, asked = chosen(cell.config), {cell.layer.name}
-    for config in others():
-        try:
-            other = chosen(config)
-        except ImpossibleCell:
-            continue
-        if (other.key, other.seen) == (own.key, own.seen):
-            asked.add(other.layer.name)
-    return [name for name in every if name in asked]
+    own = chosen(cell.config)
+    asked = {other.layer.name for other in possible(others()) if (other.key, other.seen) == (own.key, own.seen)}
+    return [name for name in every if name in asked | {cell.layer.name}]
 
 
-def _compute(
-    cell: Cell,
-    images: Images,
-    pretraining: Pretraining,
-    session: Session,
-    others: Others,
-    networks: Iterable[str],
-) -> None:
-    """Write the features of wanted layers that are not there yet: all of a network's in one pass over the images."""
+def _computed(
+    cell: Cell, images: Images, pretraining: Pretraining, session: Session, others: Others, networks: Sequence[str]
+) -> Features:
+    """Write the features of wanted layers that are not there yet: all of a network's in one pass over the images.
+
+    Returns:
+        Those of the cell's layer by the first network.
+    """
     from simclr.evaluation.eye import Eye
     from simclr.model.network import assign_by_name, build_network, representations, variables_by_name
 
@@ -139,20 +125,19 @@ def _compute(
         if names not in eyes:
             eyes[names] = Eye(representations(network, names), probed_view(config.probe, config.augment))
         with session("features"):
-            _write(eyes[names], images, missing)
+            for part, split in zip(("train", "test"), images.described, strict=True):
+                with writing(missing, part, len(split)) as append:
+                    for some in eyes[names].at_a_time(split):
+                        append(some)
             facts, views = dict[str, dict[str, Any]](), None
             if which == TRAINED:
                 facts, views = _of_views(cell, images, pretraining, network, names)
             images.check()
             for layer, folder in missing.items():
                 publish(folder, {"versions": machine.versions(), **facts.get(layer, {})}, views)
-
-
-def _write(look: Eye, images: Images, folders: Mapping[str, Path]) -> None:
-    for part, split in zip(("train", "test"), images.described, strict=True):
-        with writing(folders, part, len(split)) as append:
-            for some in look.at_a_time(split):
-                append(some)
+    found = find(cell, pretraining, networks[0])
+    assert found is not None
+    return found
 
 
 def _of_views(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from simclr.config import Config
+from simclr.config import Config, PretrainConfig
 from simclr.config.cell import Cell
 from simclr.foundation.errors import one_line
 from simclr.foundation.interruption import TERMINATED, ask_to_stop
@@ -71,6 +71,13 @@ class Session:
                 ask_to_stop()
 
         self.watchers.append(heed)
+
+    def start(self, settings: PretrainConfig) -> int:
+        """Start TensorFlow as a pretraining wants it, once per process; how many threads it has."""
+        from simclr.training.runtime import start_tensorflow
+
+        with self("start"):
+            return start_tensorflow(settings.threads, settings.strategy, settings.xla, settings.workers_minutes)
 
     def heed(self) -> None:
         """End what waits, where someone has stopped the run from its page.

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.evaluation.two_way import Matrix
+from simclr.evaluation.uncertainty import Matrix
 from simclr.report.crossed import MeanSquares, difference_products
 
 BORROWED = 2

@@ -6,7 +6,7 @@ and subsets (crossed); subsets are drawn anew for each seed (nested):
 
     answer[k, s, i] = mean + seed[k] + subset[k, s] + image[i] + seed-image[k, i] + rest[k, s, i]
 
-Averaged over its subsets this is the two-way table of :mod:`simclr.evaluation.accuracy` with seeds as its rows, and
+Averaged over its subsets this is the two-way table of :mod:`simclr.evaluation.uncertainty` with seeds as its rows, and
 
     Var(mean) = MS_seed / (K n) + (MS_image - MS_rest) / (K n),
 
@@ -33,8 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.evaluation.two_way import Matrix, TwoWay, two_way
-from simclr.evaluation.uncertainty import Uncertainty
+from simclr.evaluation.uncertainty import Matrix, TwoWay, Uncertainty, two_way
 
 Answers = NDArray[np.bool_]
 

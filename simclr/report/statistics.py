@@ -3,7 +3,7 @@
 Groups that were measured on the same images with as many label subsets form a *panel*: within one, comparisons are
 paired. Variances are those of :mod:`simclr.report.crossed`.
 
-* An accuracy has Wilson's interval at its effective sample size, as in :mod:`simclr.evaluation.accuracy`.
+* An accuracy has Wilson's interval at its effective sample size, as in :mod:`simclr.evaluation.uncertainty`.
 * A difference is claimed where its p value, after Holm's correction over its family, is below 0.05 (Holm 1979, "A
   simple sequentially rejective multiple test procedure"). A family is all comparisons between cells of a panel, or all
   its comparisons with one baseline.
@@ -25,8 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr.evaluation.accuracy import interval
-from simclr.evaluation.uncertainty import Uncertainty
+from simclr.evaluation.uncertainty import Uncertainty, interval
 from simclr.report.best import chances
 from simclr.report.crossed import Answers, MeanSquares, mean_squares
 from simclr.report.groups import Group

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +41,13 @@ def stored(cache: Path) -> dict[str, np.ndarray]:
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that are read to be hashed, as they are."""
     read: list[Path] = []
-    hash_of = content._hash
+    hashes = content._hashes
 
-    def noted(root: Path, path: str) -> str:
-        read.append(root / path)
-        return hash_of(root, path)
+    def noted(root: Path, paths: Sequence[str]) -> np.ndarray:
+        read.extend(root / path for path in paths)
+        return hashes(root, paths)
 
-    monkeypatch.setattr(content, "_hash", noted)
+    monkeypatch.setattr(content, "_hashes", noted)
     return read
 
 

@@ -44,8 +44,8 @@ def trained(monkeypatch):
 
 def measured(config, images, layer="encoder", subsets=SUBSETS):
     said = []
-    found = baseline.supervised_baseline(config.root, config.recipe, config.probe, images, layer, subsets, said.append)
-    return found, said
+    asked = baseline.Comparison(config.root, config.recipe, config.probe, images, subsets, said.append)
+    return baseline.supervised_baseline(asked, layer), said
 
 
 def kept(root):

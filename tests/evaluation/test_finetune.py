@@ -171,7 +171,7 @@ def test_without_a_step_it_is_the_linear_probe(built, images):
     from simclr.evaluation.probe import LogisticRegression
 
     tuning = built(images)
-    tuning._begin_with_probe(SUBSET)
+    tuning._begin(tuning._probe(SUBSET))
     seen = tuning._eye(images.test, np.arange(30))
     features = tuning._eye(images.train, SUBSET)["features"]
     probe = LogisticRegression(tuple(tuning._settings.strengths))

@@ -57,8 +57,8 @@ def test_the_loss_at_the_best_sharpness_does_not_mind_how_sharp_the_chances_are(
     labels = generator.integers(0, 3, 60)
     chances = softmax(generator.standard_normal((60, 3)) + np.eye(3)[labels], axis=1)
     sharper = softmax(sharpness * np.log(chances), axis=1)
-    loss = loss_at_best_sharpness(chances, labels)
-    assert loss == pytest.approx(loss_at_best_sharpness(sharper, labels), abs=1e-4)
+    loss = loss_at_best_sharpness(np.log(chances), labels)
+    assert loss == pytest.approx(loss_at_best_sharpness(np.log(sharper), labels), abs=1e-4)
     assert loss <= log_loss(labels, chances) + 1e-6
 
 

@@ -10,8 +10,8 @@ from simclr.evaluation import representation
 
 def test_alignment_is_zero_for_invariant_features_and_four_for_opposite_ones():
     features = np.random.default_rng(0).standard_normal((20, 5)).astype(np.float32)
-    assert representation.alignment(features, features * 3) == pytest.approx(0, abs=1e-9)
-    assert representation.alignment(features, -features) == pytest.approx(4)
+    assert representation.distances(features, features * 3) == pytest.approx(0, abs=1e-9)
+    assert representation.distances(features, -features) == pytest.approx(4)
 
 
 def test_uniformity_is_zero_for_one_point_and_lower_the_more_spread():

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression as Regression
 
 from simclr.evaluation import linear, softmax
 from simclr.evaluation.linear import LogisticRegression
-from simclr.evaluation.softmax import Softmax, logits, standard_of
+from simclr.evaluation.softmax import Softmax, standard_of
 from tests.evaluation.test_probe import clusters
 
 
@@ -35,12 +35,12 @@ def test_of_twenty_thousand_images_it_has_scikit_learns_coefficients(monkeypatch
     monkeypatch.setattr(softmax, "GRADIENT", 1e-6)
     monkeypatch.setattr(softmax, "KEPT", kept)
     features, labels = constructed(20_000)
-    standard = standard_of(features)
-    made = Softmax(features, labels, 4, standard).fit(strength)
-    standardised = (features.astype(float) - standard.mean) * standard.scale
+    regression = Softmax(features, labels)
+    made = regression.fit(strength)
+    standardised = (features.astype(float) - regression.standard.mean) * regression.standard.scale
     theirs = Regression(C=strength, tol=1e-8, max_iter=10_000).fit(standardised, labels)
     np.testing.assert_allclose(centred(made.kernel), centred(theirs.coef_.T), atol=1e-3)
-    given = logits(features, made, standard, 4).argmax(axis=1)
+    given = np.concatenate(list(regression.logits(made, features))).argmax(axis=1)
     assert (given == theirs.predict(standardised)).mean() > 0.9995
 
 
@@ -54,15 +54,15 @@ def test_features_are_standardised_a_few_at_a_time(monkeypatch):
 
 def test_a_part_of_the_images_is_fitted_as_if_there_were_no_others():
     features, labels = constructed(3000)
-    places, standard = np.arange(0, 3000, 3), standard_of(features)
-    part = Softmax(features, labels, 4, standard).fit(0.1, places=places)
-    alone = Softmax(features[places], labels[places], 4, standard).fit(0.1)
-    np.testing.assert_allclose(part.kernel, alone.kernel, atol=1e-3)
+    places = np.arange(0, 3000, 3)
+    whole, alone = Softmax(features, labels), Softmax(features[places], labels[places])
+    alone.standard = whole.standard
+    np.testing.assert_allclose(whole.fit(0.1, places=places).kernel, alone.fit(0.1).kernel, atol=1e-3)
 
 
 def test_it_begins_where_it_is_told_and_ends_at_the_same_minimum():
     features, labels = constructed(3000)
-    model = Softmax(features, labels, 4, standard_of(features))
+    model = Softmax(features, labels)
     np.testing.assert_allclose(model.fit(0.1, model.fit(0.001)).kernel, model.fit(0.1).kernel, atol=0.01)
 
 
@@ -74,8 +74,7 @@ def test_memory_beyond_the_features_does_not_grow_with_them(monkeypatch):
     for count in (40_000, 160_000):
         features, labels = constructed(count)
         tracemalloc.start()
-        standard = standard_of(features)
-        Softmax(features, labels, 4, standard).fit(0.1)
+        Softmax(features, labels).fit(0.1)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0]
@@ -121,8 +120,8 @@ def repetitive(count: int = 3000, width: int = 60) -> tuple[np.ndarray, np.ndarr
 @pytest.mark.parametrize("strength", [0.01, 1.0])
 def test_features_that_repeat_each_other_take_few_looks_to_the_very_minimum(monkeypatch, strength):
     features, labels = repetitive()
-    standard = standard_of(features)
-    made = Softmax(features, labels, 5, standard)
+    made = Softmax(features, labels)
+    standard = made.standard
     looks, sums = [], made._sums
     made._sums = lambda *given: looks.append(True) or sums(*given)
     found = made.fit(strength)

@@ -183,8 +183,8 @@ def test_another_cells_pretraining_that_fails_here_is_no_failure_of_the_cell_tha
             raise RunFailed("the loss is not finite")
         return bool(tried[-1] == "is made")
 
-    monkeypatch.setattr(agents.Sweep, "_one_of_each_other", lambda _: others)
-    meanwhile = agents.Sweep(SimpleNamespace(), SimpleNamespace()).another_pretraining(pretrain)  # type: ignore[arg-type]
+    monkeypatch.setattr(agents, "_one_of_each_other", lambda _, others: others)
+    meanwhile = agents.another_pretraining(SimpleNamespace(), SimpleNamespace(), lambda: others, pretrain)  # type: ignore[arg-type]
     assert (meanwhile(), meanwhile()) == (True, False)
     assert tried == ["fails", "is there", "is made"]
     assert "head=fails failed here: the loss is not finite" in caplog.text

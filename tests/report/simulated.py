@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from simclr.evaluation.accuracy import interval
+from simclr.evaluation.uncertainty import interval
 from simclr.report.best import chances
 from simclr.report.crossed import mean_squares
 from simclr.report.standing import SIGNIFICANT

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from simclr.evaluation import accuracy
+from simclr.evaluation.uncertainty import summary
 from simclr.report.best import chances
 from simclr.report.crossed import mean_squares
 from simclr.report.groups import group
@@ -54,7 +54,7 @@ def test_a_difference_that_is_large_is_found():
 
 def test_one_seed_is_the_interval_of_a_record():
     correct = np.random.default_rng(0).random((5, 300)) < 0.7
-    low, high = accuracy.summary(correct)["ci95"]
+    low, high = summary(correct)["ci95"]
     found = accuracy_interval(correct[None])
     assert (found.low, found.high) == pytest.approx((low, high))
 

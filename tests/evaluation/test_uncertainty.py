@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from simclr.evaluation.accuracy import summary
+from simclr.evaluation.uncertainty import summary
 
 
 @given(arrays(bool, st.tuples(st.integers(1, 6), st.integers(1, 40))))
