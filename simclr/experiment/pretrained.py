@@ -120,7 +120,7 @@ def take_part(cell: Cell, images: Images) -> bool:
         return False
 
     from simclr.training import callbacks
-    from simclr.training.objective import chance
+    from simclr.training.loss import chance
     from simclr.training.pretrain import pretrain
     from simclr.training.resume import Saving
 
@@ -142,7 +142,7 @@ def _pretrain(
     from simclr.evaluation.monitor import NeighbourMonitor
     from simclr.model.network import variables_by_name
     from simclr.training import callbacks, progress
-    from simclr.training.objective import chance
+    from simclr.training.loss import chance
     from simclr.training.pace import Pace
     from simclr.training.pretrain import pretrain
     from simclr.training.resume import Saving

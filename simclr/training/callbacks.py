@@ -81,7 +81,7 @@ class StopOnCollapse(keras.callbacks.Callback):  # type: ignore[misc]
 
     Args:
         epochs: in a row; 0 for never.
-        chance: the loss where all embeddings are the same, see :func:`.objective.chance`.
+        chance: the loss where all embeddings are the same, see :func:`.loss.chance`.
         before: the epochs of earlier attempts.
 
     Raises:

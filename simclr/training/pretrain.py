@@ -23,8 +23,7 @@ from simclr.training.compilation import compiles
 from simclr.training.embedding import embed
 from simclr.training.feed import Feed, TellWaiting, after_its_batch
 from simclr.training.gradient_cache import cached_gradients
-from simclr.training.loss import accuracy_of, embedding_spread, similarities
-from simclr.training.objective import Objective
+from simclr.training.loss import Objective, accuracy_of, embedding_spread, similarities
 from simclr.training.optimizer import build_optimizer
 from simclr.training.replicas import Replicas, strategy_named
 from simclr.training.resume import FirstSteps, Run, Saving

@@ -13,7 +13,7 @@ from simclr.config import LossConfig
 from simclr.evaluation.monitor import NeighbourMonitor
 from simclr.foundation.errors import RunFailed
 from simclr.training.callbacks import EpochFacts, HistoryFile, StopOnCollapse, StopOnNonFiniteLoss
-from simclr.training.objective import chance
+from simclr.training.loss import chance
 from simclr.training.pretrain import pretrain
 from tests.training.test_pretrain import TINY
 
