@@ -20,9 +20,8 @@ from simclr.model.normalization import statistics_kept, synchronise
 from simclr.training.augment import line_order, random_views
 from simclr.training.cluster import check_shares
 from simclr.training.compilation import compiles
-from simclr.training.embedding import embed
+from simclr.training.embedding import cached_gradients, embed
 from simclr.training.feed import Feed, TellWaiting, after_its_batch
-from simclr.training.gradient_cache import cached_gradients
 from simclr.training.loss import Objective, accuracy_of, embedding_spread, similarities
 from simclr.training.optimizer import build_optimizer
 from simclr.training.replicas import Replicas, strategy_named
