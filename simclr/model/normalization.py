@@ -53,10 +53,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
                 # The kernel hands out the sample variance, sum / (n - 1); Keras averages the biased one, sum / n.
                 count = tf.cast(tf.reduce_prod(tf.shape(inputs, out_type=tf.int64)[:3]), tf.float32)
                 variance *= (count - 1) / count
-        if not self.tracks:
-            return tf.cast(outputs, self.compute_dtype)
-        self.moving_mean.assign(moving_mean * self.momentum + mean * (1 - self.momentum))
-        self.moving_variance.assign(moving_variance * self.momentum + variance * (1 - self.momentum))
+        if self.tracks:
+            self.moving_mean.assign(moving_mean * self.momentum + mean * (1 - self.momentum))
+            self.moving_variance.assign(moving_variance * self.momentum + variance * (1 - self.momentum))
         return tf.cast(outputs, self.compute_dtype)
 
     def _over_replicas(
@@ -98,7 +97,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
 
 def synchronise(model: Any) -> None:
     """Let every batch norm of a network take its statistics from the whole batch, wherever its parts are."""
-    for layer in _layers(model):
+    for layer in every_layer(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
 
@@ -106,7 +105,7 @@ def synchronise(model: Any) -> None:
 @contextmanager
 def statistics_kept(model: Any) -> Iterator[None]:
     """Let a network see batches in training mode, or be traced so, without moving its statistics."""
-    norms = [layer for layer in _layers(model) if isinstance(layer, FusedBatchNormalization)]
+    norms = [layer for layer in every_layer(model) if isinstance(layer, FusedBatchNormalization)]
     for norm in norms:
         norm.tracks = False
     try:
@@ -116,6 +115,7 @@ def statistics_kept(model: Any) -> Iterator[None]:
             norm.tracks = True
 
 
-def _layers(model: Any) -> Iterator[Any]:
+def every_layer(model: Any) -> Iterator[Any]:
+    """The layers of a network, with those of the networks that are layers of it in their place."""
     for layer in model.layers:
-        yield from _layers(layer) if isinstance(layer, keras.Model) else (layer,)
+        yield from every_layer(layer) if isinstance(layer, keras.Model) else (layer,)
