@@ -14,9 +14,7 @@ import keras
 
 from simclr.config import EncoderConfig
 from simclr.foundation.errors import InvalidInput
-from simclr.model.convolution import Convolution
-from simclr.model.normalization import FusedBatchNormalization
-from simclr.model.pooling import MaxPooling
+from simclr.model.layers import Convolution, FusedBatchNormalization, MaxPooling
 
 # What Keras calls the ends of ResNet-50's four stages.
 RESNET50_STAGES = ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out")

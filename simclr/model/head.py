@@ -9,7 +9,7 @@ import keras
 from simclr.config import HeadConfig
 from simclr.config.head import RELU_LAYERS, forward_layers
 from simclr.foundation.errors import InvalidInput
-from simclr.model.normalization import FusedBatchNormalization
+from simclr.model.layers import FusedBatchNormalization
 
 
 def projection_head(config: HeadConfig, features: Any) -> Any:

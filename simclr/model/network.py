@@ -18,7 +18,7 @@ from simclr.config import EncoderConfig, HeadConfig
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.model.encoder import build_encoder, stage_outputs
 from simclr.model.head import projection_head
-from simclr.model.normalization import every_layer
+from simclr.model.layers import every_layer
 
 
 def build_network(

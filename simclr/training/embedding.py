@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from simclr.model.normalization import statistics_kept
+from simclr.model.layers import statistics_kept
 
 
 def embed(network: Any, views: tf.Tensor, statistics: str = "together", count: int = 2) -> tf.Tensor:

@@ -15,8 +15,8 @@ import tensorflow as tf
 from simclr.config import AugmentConfig, Recipe
 from simclr.data import AnySplit, StreamedSplit
 from simclr.foundation.interruption import deferred
+from simclr.model.layers import statistics_kept, synchronise
 from simclr.model.network import build_network
-from simclr.model.normalization import statistics_kept, synchronise
 from simclr.training.augment import line_order, random_views
 from simclr.training.cluster import check_shares
 from simclr.training.compilation import compiles

@@ -9,7 +9,7 @@ import pytest
 
 from simclr.config import Config, Decides, OptimizerConfig, decisive
 from simclr.foundation.errors import InvalidInput
-from simclr.model.normalization import FusedBatchNormalization
+from simclr.model.layers import FusedBatchNormalization
 from simclr.training.optimizer import LARS, FusedAdamW, build_optimizer, learning_rate_schedule
 
 
