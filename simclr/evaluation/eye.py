@@ -16,7 +16,7 @@ from simclr.data.labels import Positions
 from simclr.evaluation.representation import distances
 from simclr.model import network as networks
 from simclr.training.augment import line_order, random_views, still_view
-from simclr.training.compilation import compiles
+from simclr.training.runtime import compiles
 
 Features = NDArray[np.float32]
 BATCH = 128
