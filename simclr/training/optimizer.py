@@ -53,11 +53,7 @@ def build_optimizer(config: OptimizerConfig, steps: int, steps_per_epoch: int, b
     does not save which variables an AdamW or SGD leaves out: to go on with a saved state, load its variables into an
     optimizer of this function rather than making one from a saved configuration.
 
-    Args:
-        config: which optimizer, its momentum and decay, its learning rate.
-        steps: of the whole run.
-        steps_per_epoch: of the same.
-        batch_size: images (not views) in a step.
+    The arguments are those of :func:`learning_rate_schedule`; ``config`` says besides which optimizer it is.
 
     Returns:
         A ``keras.optimizers.Optimizer``, not yet built.
