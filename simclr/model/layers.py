@@ -261,7 +261,7 @@ def _max_pool_gradient(
 
 def synchronise(model: Any) -> None:
     """Let every batch norm of a network take its statistics from the whole batch, wherever its parts are."""
-    for layer in every_layer(model):
+    for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
 
@@ -269,7 +269,7 @@ def synchronise(model: Any) -> None:
 @contextmanager
 def statistics_kept(model: Any) -> Iterator[None]:
     """Let a network see batches in training mode, or be traced so, without moving its statistics."""
-    norms = [layer for layer in every_layer(model) if isinstance(layer, FusedBatchNormalization)]
+    norms = [layer for layer in model._flatten_layers() if isinstance(layer, FusedBatchNormalization)]
     for norm in norms:
         norm.tracks = False
     try:
@@ -277,9 +277,3 @@ def statistics_kept(model: Any) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.tracks = True
-
-
-def every_layer(model: Any) -> Iterator[Any]:
-    """The layers of a network, with those of the networks that are layers of it in their place."""
-    for layer in model.layers:
-        yield from every_layer(layer) if isinstance(layer, keras.Model) else (layer,)

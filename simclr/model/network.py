@@ -18,7 +18,6 @@ from simclr.config import EncoderConfig, HeadConfig
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.model.encoder import build_encoder, stage_outputs
 from simclr.model.head import projection_head
-from simclr.model.layers import every_layer
 
 
 def build_network(
@@ -167,7 +166,7 @@ def _initialise(model: Any, seed: int) -> None:
     Keras seeds initialisers from Python's global random state. From the name, a layer begins with the same weights
     beside any other layers: networks that differ in their head start from the same encoder.
     """
-    for layer in every_layer(model):
+    for layer in model._flatten_layers():
         if not hasattr(layer, "kernel_initializer"):
             continue
         initializer = layer.kernel_initializer
