@@ -110,10 +110,6 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         tf.while_loop(lambda at: at < bound, step, [0], maximum_iterations=most, parallel_iterations=1)
         return {mean.name: mean.result() for mean in self._means}
 
-    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Embeddings (B, D) of images (B, H, W, C)."""
-        return self.network(images, training=training)
-
     def images_at(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Lines (N, S, C, S) uint8 and aspects (N,) of the images at the positions ``index`` (N,), or those given."""
         if isinstance(index, tuple):
