@@ -17,7 +17,7 @@ from simclr.evaluation.judgement import Features
 from simclr.evaluation.representation import distances
 from simclr.model import network as networks
 from simclr.training.augment import line_order, random_views, still_view
-from simclr.training.compilation import compiles
+from simclr.training.runtime import compiles
 
 BATCH = 128
 

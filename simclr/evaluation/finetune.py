@@ -36,11 +36,10 @@ from simclr.evaluation.linear import LinearClassifier, linear_classifier
 from simclr.evaluation.rows import gathered
 from simclr.foundation.machine import resolve_precision
 from simclr.model.network import assign_by_name, build_network, representation
-from simclr.training.adamw import FusedAdamW
 from simclr.training.augment import line_order
-from simclr.training.compilation import compiles
 from simclr.training.feed import Feed, ready
-from simclr.training.optimizer import NOT_KERNELS
+from simclr.training.optimizer import NOT_KERNELS, FusedAdamW
+from simclr.training.runtime import compiles
 from simclr.training.stages import Stage, batches
 
 WARMUP = 0.1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from simclr import store
@@ -113,7 +114,7 @@ def take_part(cell: Cell, images: Images) -> bool:
         return False
 
     from simclr.training import callbacks
-    from simclr.training.objective import chance
+    from simclr.training.loss import chance
     from simclr.training.pretrain import pretrain
     from simclr.training.resume import Saving
 
@@ -135,8 +136,7 @@ def _pretrain(
     from simclr.evaluation.monitor import NeighbourMonitor
     from simclr.model.network import variables_by_name
     from simclr.training import callbacks, progress
-    from simclr.training.objective import chance
-    from simclr.training.pace import Pace
+    from simclr.training.loss import chance
     from simclr.training.pretrain import pretrain
     from simclr.training.resume import Saving
     from simclr.training.stages import stages
@@ -162,10 +162,13 @@ def _pretrain(
         tell(epoch=len(state.history), epochs=settings.epochs)  # the last word, if it stops here
         log.debug("saved at step %d", state.step)
 
-    pace = Pace(list(stages(settings)), steps, settings.batch_size)
+    keep_history = partial(callbacks.write_history, place / store.HISTORY)
+    if before:  # there may be no further epoch
+        keep_history(before)
+    pace = progress.Pace(list(stages(settings)), steps, settings.batch_size)
     bar = progress.progress_callback(pace)
     watching = [
-        callbacks.StopWhereLost(claim),
+        callbacks.stop_where_lost(claim),
         pace,
         callbacks.StopOnNonFiniteLoss(config.optimizer.learning_rate, settings.temperature, precision),
         callbacks.StopOnCollapse(settings.collapse_epochs, chance(config.loss, settings.batch_size), before),
@@ -175,9 +178,8 @@ def _pretrain(
         centre = probed_view(config.probe, config.augment).centre
         watching.append(NeighbourMonitor(images.train, settings.monitor_epochs, settings.epochs, centre, config.seed))
     watching += [
-        callbacks.HistoryFile(place / store.HISTORY, before),
-        callbacks.TellProgress(tell, pace),
-        callbacks.ShowHistory(session.watchers, before),
+        progress.TellProgress(tell, pace),
+        callbacks.ShowHistory([keep_history, *session.watchers], before),
         bar,
     ]
     write_whole(place / store.CONFIG, as_yaml(config).encode())

@@ -6,15 +6,15 @@ Every encoder is a functional model named ``backbone`` in which a stage's output
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from simclr.config import EncoderConfig
 from simclr.foundation.errors import InvalidInput
-from simclr.model.convolution import Convolution
-from simclr.model.normalization import FusedBatchNormalization
-from simclr.model.pooling import MaxPooling
+from simclr.model.layers import Convolution, FusedBatchNormalization, MaxPooling
 
 # What Keras calls the ends of ResNet-50's four stages.
 RESNET50_STAGES = ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
@@ -43,9 +43,9 @@ def build_encoder(config: EncoderConfig, channels: int, image_size: int) -> Any:
         network = keras.models.clone_model(network, clone_function=_ours)
         images, maps = network.inputs[0], network.outputs[0]
     elif config.name == "small_cnn":
-        maps = _plain_stages(config, images)
+        maps = _stages(config, images, "conv", _convolution)
     elif config.name in ("small_resnet", "resnet18"):
-        maps = _residual_stages(config, _stem(config, images, image_size))
+        maps = _stages(config, _stem(config, images, image_size), "block", _residual)
     else:
         raise InvalidInput(f"encoder.name={config.name}: valid is small_cnn, small_resnet, resnet18, resnet50")
     return keras.Model(images, maps, name="backbone")
@@ -69,17 +69,6 @@ def stage_outputs(backbone: Any) -> dict[str, Any]:
     return {f"stage_{number}": backbone.get_layer(stage).output for number, stage in enumerate(stages, start=1)}
 
 
-def _plain_stages(config: EncoderConfig, maps: Any) -> Any:
-    """Stages of 3x3 convolutions; the first one of every stage but the first halves the maps."""
-    for stage, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True), start=1):
-        for block in range(1, blocks + 1):
-            stride = 2 if stage > 1 and block == 1 else 1
-            name = f"stage_{stage}_conv_{block}"
-            maps = _convolution(config, maps, width, size=3, stride=stride, name=name)
-            maps = _relu(maps, f"stage_{stage}" if block == blocks else f"{name}_relu")
-    return maps
-
-
 def _stem(config: EncoderConfig, images: Any, image_size: int) -> Any:
     stem = config.stem
     if stem == "auto" and config.name == "small_resnet":
@@ -94,53 +83,42 @@ def _stem(config: EncoderConfig, images: Any, image_size: int) -> Any:
     return maps
 
 
-def _residual_stages(config: EncoderConfig, maps: Any) -> Any:
-    """Stages of basic blocks (He et al. 2015, arXiv 1512.03385); every stage but the first halves the maps."""
+def _stages(config: EncoderConfig, maps: Any, kind: str, block_of: Callable[..., Any]) -> Any:
+    """Stages of blocks, each ``block_of`` and a ReLU; the first one of every stage but the first halves the maps."""
     for stage, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True), start=1):
         for block in range(1, blocks + 1):
             stride = 2 if stage > 1 and block == 1 else 1
-            name = f"stage_{stage}_block_{block}"
-            maps = _residual(config, maps, width, stride, name)
+            name = f"stage_{stage}_{kind}_{block}"
+            maps = block_of(config, maps, width, stride=stride, name=name)
             maps = _relu(maps, f"stage_{stage}" if block == blocks else f"{name}_relu")
     return maps
 
 
-def _residual(config: EncoderConfig, maps: Any, width: int, stride: int, name: str) -> Any:
-    """A basic block before its last ReLU: two 3x3 convolutions, added to the shortcut."""
+def _residual(config: EncoderConfig, maps: Any, width: int, *, stride: int, name: str) -> Any:
+    """A basic block (He et al. 2015, arXiv 1512.03385) before its last ReLU: two convolutions beside a shortcut."""
     shortcut = maps
     if stride != 1 or maps.shape[-1] != width:
         if config.shortcut == "pooled" and stride != 1:
             # A strided 1x1 convolution throws three of four positions away (arXiv 1812.01187, figure 2c).
             shortcut = keras.layers.AveragePooling2D(2, padding="same", name=f"{name}_shortcut_pool")(maps)
-            shortcut = _convolution(config, shortcut, width, size=1, stride=1, name=f"{name}_shortcut")
+            shortcut = _convolution(config, shortcut, width, size=1, name=f"{name}_shortcut")
         else:
             shortcut = _convolution(config, maps, width, size=1, stride=stride, name=f"{name}_shortcut")
-    maps = _convolution(config, maps, width, size=3, stride=stride, name=f"{name}_conv_1")
+    maps = _convolution(config, maps, width, stride=stride, name=f"{name}_conv_1")
     maps = _relu(maps, f"{name}_conv_1_relu")
-    maps = _convolution(config, maps, width, size=3, stride=1, name=f"{name}_conv_2")
+    maps = _convolution(config, maps, width, name=f"{name}_conv_2")
     return keras.layers.Add(name=f"{name}_add")([shortcut, maps])
 
 
-def _convolution(config: EncoderConfig, maps: Any, width: int, *, size: int, stride: int, name: str) -> Any:
+def _convolution(config: EncoderConfig, maps: Any, width: int, *, name: str, size: int = 3, stride: int = 1) -> Any:
     """A convolution and its norm, (B, h, w, c) to (B, h / stride, w / stride, width); the norm's shift is the bias."""
     maps = Convolution(
-        width,
-        size,
-        strides=stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=name,
+        width, size, strides=stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=name
     )(maps)
-    return _norm(config, width, f"{name}_norm")(maps)
-
-
-def _norm(config: EncoderConfig, width: int, name: str) -> Any:
-    """Batch norm, or group norm (Wu and He 2018, arXiv 1803.08494), which looks at no other image of the batch."""
-    if config.norm == "group":
-        groups = next(count for count in (32, 16, 8, 4, 2, 1) if width % count == 0)
-        return keras.layers.GroupNormalization(groups, epsilon=1e-5, name=name)
-    return FusedBatchNormalization(momentum=config.norm_momentum, epsilon=1e-5, name=name)
+    if config.norm == "group":  # Wu and He 2018, arXiv 1803.08494: it looks at no other image of the batch
+        groups = math.gcd(width, 32)
+        return keras.layers.GroupNormalization(groups, epsilon=1e-5, name=f"{name}_norm")(maps)
+    return FusedBatchNormalization(momentum=config.norm_momentum, epsilon=1e-5, name=f"{name}_norm")(maps)
 
 
 def _relu(maps: Any, name: str) -> Any:

@@ -9,19 +9,15 @@ import keras
 from simclr.config import HeadConfig
 from simclr.config.method import RELU_LAYERS, forward_layers
 from simclr.foundation.errors import InvalidInput
-from simclr.model.normalization import FusedBatchNormalization
+from simclr.model.layers import FusedBatchNormalization
 
 
 def projection_head(config: HeadConfig, features: Any) -> Any:
-    """The layers that ``config`` names, each dense, norm and ReLU layer by itself: a probe can look at any of them.
+    """The layers that ``config`` names, see :func:`simclr.config.head.forward_layers`; ``none`` adds nothing.
 
-    ``two_relu`` is ``dense_1``, ``relu_1``, ``dense_2``, ``relu_2``, ``projection``; ``one_relu`` the same without
-    the second pair, ``three_relu`` with a third one; ``zero_relu`` is ``projection`` alone; ``none`` adds nothing.
-
-    With ``config.norm`` a batch norm follows each dense layer, before its ReLU, and the projection: ``norm_1``, ..,
-    ``projection_norm``, whose output the loss then compares. As in SimCLR's own code (google-research/simclr,
-    tf2/model.py, ``LinearLayer``) the norm's shift takes the place of the dense layer's bias, and the last norm has
-    none.
+    With ``config.norm`` a batch norm follows each dense layer, before its ReLU, and the projection, and the loss
+    compares its output. As in SimCLR's own code (google-research/simclr, tf2/model.py, ``LinearLayer``) the norm's
+    shift takes the place of the dense layer's bias, and the last norm has none.
 
     Args:
         config: which head, its hidden widths and its output's, its norm.

@@ -87,16 +87,18 @@ def representations(model: Any, names: Sequence[str]) -> Any:
     wanted = {layer_name(model, name) for name in names}
     backbone = model.get_layer("backbone")
     stages = stage_outputs(backbone)
+    *_, last = stages
     images = keras.Input(model.input.shape[1:], name="images")
-    last = list(stages)[-1]
-    needed = {name: maps for name, maps in stages.items() if name in wanted or (name == last and wanted - set(stages))}
+    beyond = wanted - set(stages)  # what is computed from the last stage's maps
+    needed = {name: maps for name, maps in stages.items() if name in wanted or (name == last and beyond)}
     maps = keras.Model(backbone.input, needed, name="stages")(images)  # a stage's network ends with it
-    found = {}
-    for name in needed:
-        if name in wanted:
-            found[name] = keras.layers.GlobalAveragePooling2D(dtype="float32", name=f"{name}_mean")(maps[name])
+    found = {
+        name: keras.layers.GlobalAveragePooling2D(dtype="float32", name=f"{name}_mean")(maps[name])
+        for name in needed
+        if name in wanted
+    }
     features = maps.get(last)
-    for layer in _readable_layers(model) if features is not None else ():
+    for layer in _readable_layers(model) if beyond else ():
         features = layer(features)
         if layer.name in wanted:
             found[layer.name] = keras.layers.Activation("linear", dtype="float32", name=f"{layer.name}_out")(features)
@@ -164,17 +166,11 @@ def _initialise(model: Any, seed: int) -> None:
     Keras seeds initialisers from Python's global random state. From the name, a layer begins with the same weights
     beside any other layers: networks that differ in their head start from the same encoder.
     """
-    for layer in _kernel_layers(model):
+    for layer in model._flatten_layers():
+        if not hasattr(layer, "kernel_initializer"):
+            continue
         initializer = layer.kernel_initializer
         (drawn,) = np.random.SeedSequence([seed, *layer.name.encode()]).generate_state(1)
         # Keras takes 32-bit seeds; older releases refuse those with the highest bit set.
         seeded = type(initializer).from_config({**initializer.get_config(), "seed": int(drawn >> 1)})
         layer.kernel.assign(seeded(layer.kernel.shape, dtype=layer.kernel.dtype))
-
-
-def _kernel_layers(model: Any) -> Iterator[Any]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _kernel_layers(layer)
-        elif hasattr(layer, "kernel_initializer"):
-            yield layer

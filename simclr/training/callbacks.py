@@ -9,13 +9,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from simclr.foundation.errors import RunFailed
 from simclr.foundation.files import write_whole
 from simclr.foundation.work import Claim
-from simclr.training.pace import Pace, steps_done
+from simclr.training.progress import steps_done
 
 log = logging.getLogger(__name__)
 
@@ -28,19 +29,12 @@ CHANCE_WITHIN = 0.01
 """Of the loss of chance: a loss no further from it has learnt nothing."""
 
 
-class StopWhereLost(keras.callbacks.Callback):  # type: ignore[misc]
-    """Ends the run at the next step after another process has taken it over: what it does is of no use any more.
+def stop_where_lost(claim: Claim) -> Any:
+    """What ends a run at the next step after another process has taken it over: it is of no use any more.
 
-    Raises:
-        ClaimLost: at that step.
+    It raises ``ClaimLost`` at that step.
     """
-
-    def __init__(self, claim: Claim) -> None:
-        super().__init__()
-        self._claim = claim
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self._claim.check()
+    return keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: claim.check())
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
@@ -81,7 +75,7 @@ class StopOnCollapse(keras.callbacks.Callback):  # type: ignore[misc]
 
     Args:
         epochs: in a row; 0 for never.
-        chance: the loss where all embeddings are the same, see :func:`.objective.chance`.
+        chance: the loss where all embeddings are the same, see :func:`.loss.chance`.
         before: the epochs of earlier attempts.
 
     Raises:
@@ -130,57 +124,26 @@ class EpochFacts(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, batch_size: int) -> None:
         super().__init__()
-        self._batch = batch_size
-        self._begun, self._images, self._uncounted = 0.0, 0, 0
-        self._first = True
+        self._batch, self._images = batch_size, 0
+        self._since: tuple[float, int] | None = None  # when counting began, and the epoch's images until then
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self._first = True
+        self._since = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._begun, self._images, self._uncounted = time.perf_counter(), 0, 0
+        if self._since:
+            self._since = (time.perf_counter(), 0)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._images = steps_done(self, batch) * self._batch
-        if self._first:
-            self._first = False
-            self._begun, self._uncounted = time.perf_counter(), self._images
+        self._since = self._since or (time.perf_counter(), self._images)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if logs is not None:
+        if logs is not None and self._since:
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-            counted = self._images - self._uncounted
-            logs["images_per_second"] = counted / (time.perf_counter() - self._begun) if counted else math.nan
-
-
-class HistoryFile(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes each epoch's logs as a line of a CSV file, which can be read at any time: whole, whenever an epoch ends.
-
-    Speed is left out, so that the file of a run is the same to the byte each time, stopped in between or not.
-    """
-
-    def __init__(self, path: Path, epochs_before: Sequence[dict[str, float]] = ()) -> None:
-        super().__init__()
-        self._path, self._history = path, list(epochs_before)
-        if self._history:  # there may be no further epoch
-            self._write()
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if epoch == 0:  # from the beginning, also where the state to go on from proved to be another network's
-            self._history = []
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._history.append({"epoch": epoch, **(logs or {})})
-        self._write()
-
-    def _write(self) -> None:
-        names = [name for name in self._history[-1] if name not in ("epoch", "images_per_second")]
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(["epoch", *names])
-        for row in self._history:
-            writer.writerow([int(row["epoch"]) + 1, *(f"{row.get(name, math.nan):.8g}" for name in names)])
-        write_whole(self._path, text.getvalue().encode())
+            begun, uncounted = self._since
+            counted = self._images - uncounted
+            logs["images_per_second"] = counted / (time.perf_counter() - begun) if counted else math.nan
 
 
 class ShowHistory(keras.callbacks.Callback):  # type: ignore[misc]
@@ -191,29 +154,25 @@ class ShowHistory(keras.callbacks.Callback):  # type: ignore[misc]
         self._watchers = watchers
         self._history = list(epochs_before)
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch == 0:  # from the beginning, also where the state to go on from proved to be another network's
+            self._history = []
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._history.append({"epoch": epoch, **(logs or {})})
         for watch in self._watchers:
             watch(self._history)
 
 
-class TellProgress(keras.callbacks.Callback):  # type: ignore[misc]
-    """Tells at the end of an epoch, at most every few seconds, how far the run is and how long it will take."""
+def write_history(path: Path, history: Sequence[dict[str, float]]) -> None:
+    """Write each epoch's logs as a line of a CSV file, which can be read at any time: it is replaced as a whole.
 
-    def __init__(self, tell: Callable[..., None], pace: Pace, seconds: float = 2.0) -> None:
-        super().__init__()
-        self._tell, self._pace, self._every = tell, pace, seconds
-        self._begun, self._told = False, 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if not self._begun:
-            self._begun = True
-            self._tell(epoch=epoch, epochs=self._pace.epochs)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        now = time.monotonic()
-        if now - self._told >= self._every:
-            self._told = now
-            facts = {name: (logs or {}).get(name) for name in ("loss", "contrastive_accuracy")}
-            left = round(self._pace.seconds_left, 1) if math.isfinite(self._pace.seconds_left) else None
-            self._tell(epoch=epoch + 1, epochs=self._pace.epochs, seconds_left=left, **facts)
+    Speed is left out, so that the file of a run is the same to the byte each time, stopped in between or not.
+    """
+    names = [name for name in history[-1] if name not in ("epoch", "images_per_second")]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["epoch", *names])
+    for row in history:
+        writer.writerow([int(row["epoch"]) + 1, *(f"{row.get(name, math.nan):.8g}" for name in names)])
+    write_whole(path, text.getvalue().encode())

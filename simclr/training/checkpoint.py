@@ -15,6 +15,9 @@ from simclr.foundation.files import Damaged, whole_file
 
 Arrays = list[NDArray[Any]]
 
+FACTS, PARTS = ("step", "history", "seconds", "compiling"), ("network", "optimizer", "means")
+"""What a checkpoint's file has as JSON, and what as arrays."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -47,19 +50,10 @@ class Checkpoint:
         Raises:
             OSError: it cannot be written; the one before stays.
         """
-        parts = {"network": self.network, "optimizer": self.optimizer, "means": self.means}
-        arrays = {f"{part}/{number:05}": each for part, some in parts.items() for number, each in enumerate(some)}
-        facts = json.dumps(
-            {
-                "step": self.step,
-                "history": self.history,
-                "seconds": self.seconds,
-                "compiling": self.compiling,
-                "arrays": list(arrays),
-            }
-        )
+        arrays = {f"{part}/{number:05}": each for part in PARTS for number, each in enumerate(getattr(self, part))}
+        facts = json.dumps({**{name: getattr(self, name) for name in FACTS}, "arrays": list(arrays)})
         with whole_file(path) as file:
-            np.savez(file, facts=np.frombuffer(facts.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+            np.savez(file, facts=np.frombuffer(facts.encode(), np.uint8), **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint | None:
@@ -74,19 +68,13 @@ class Checkpoint:
                 if archive.testzip() is not None:
                     raise Damaged(f"{path.name} has changed since it was written")
             with np.load(path, allow_pickle=False) as arrays:
-                parts: dict[str, Arrays] = {"network": [], "optimizer": [], "means": []}
+                parts: dict[str, Any] = {part: [] for part in PARTS}
                 facts = json.loads(arrays["facts"].tobytes())
                 if sorted(arrays.files) != sorted(["facts", *facts["arrays"]]):
                     raise Damaged(f"{path.name} does not hold all of its arrays")
                 for name in facts["arrays"]:
                     parts[name.partition("/")[0]].append(arrays[name])
-            return cls(
-                step=int(facts["step"]),
-                history=list(facts["history"]),
-                seconds=float(facts["seconds"]),
-                compiling=float(facts.get("compiling", 0.0)),
-                **parts,
-            )
+            return cls(**{name: facts[name] for name in FACTS if name in facts}, **parts)
         except FileNotFoundError:
             return None
         except Damaged:

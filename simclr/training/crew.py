@@ -7,11 +7,10 @@ Nothing of that needs a disk that they share.
 
 from __future__ import annotations
 
-import json
-import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +19,8 @@ from simclr.foundation.errors import RunFailed
 from simclr.training.checkpoint import Checkpoint
 from simclr.training.cluster import cluster
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from simclr.training.replicas import Replicas
 
 STATE = "state.npz"
 
@@ -38,8 +38,7 @@ class Crew:
 
     def __init__(self, settings: PretrainConfig) -> None:
         self._settings = settings
-        self._cluster = cluster(settings.strategy)
-        self._waiting = self._cluster.workers > 1  # for the chief's word
+        self._waiting = cluster(settings.strategy).workers > 1  # for the chief's word
 
     def begin(self, word: Beginning) -> None:
         """As the chief: let all begin.
@@ -50,8 +49,7 @@ class Crew:
         if not self._waiting:
             return
         self._waiting = False
-        header = json.dumps({"key": word.key, "start": word.start is not None}).encode() + b"\n"
-        _from_chief(header + (_packed(word.start) if word.start else b""))
+        _from_chief(word.key.encode() + b"\n" + (_packed(word.start) if word.start else b""))
         self._agree(True)
 
     def dismiss(self) -> None:
@@ -71,19 +69,14 @@ class Crew:
         Raises:
             RunFailed: the chief's is not this process's pretraining.
         """
-        header, _, state = _from_chief(None).partition(b"\n")
-        if not header:
+        told, _, state = _from_chief(None).partition(b"\n")
+        if not told:
             return None
-        told = json.loads(header)
-        self._agree(told["key"] == key)
-        return Beginning(told["key"], _unpacked(state) if told["start"] else None)
+        self._agree(told.decode() == key)
+        return Beginning(key, _unpacked(state) if state else None)
 
     def _agree(self, same: bool) -> None:
-        from simclr.training.replicas import Replicas, strategy_named
-
-        with strategy_named("multi_worker").scope():
-            differ = Replicas().agreed(not same)
-        if differ:
+        if _everyone().agreed(not same):
             raise RunFailed(
                 "pretrain.strategy=multi_worker: the workers have different data, settings or precision; "
                 "start all with the same command, on the same images"
@@ -92,15 +85,19 @@ class Crew:
 
 def _from_chief(message: bytes | None) -> bytes:
     """The chief's message, in every process; the others give None."""
-    from simclr.training.replicas import Replicas, strategy_named
-
-    with strategy_named("multi_worker").scope():
-        replicas = Replicas()
+    replicas = _everyone()
     size = int(replicas.from_first(np.array(len(message or b""), np.int64)))
     words = np.zeros(-(-size // 4), np.int32)
     if message:
         words[:] = np.frombuffer(message.ljust(4 * len(words), b"\0"), np.int32)
     return replicas.from_first(words).tobytes()[:size] if size else b""
+
+
+def _everyone() -> Replicas:
+    from simclr.training.replicas import Replicas, strategy_named
+
+    with strategy_named("multi_worker").scope():
+        return Replicas()
 
 
 def _packed(state: Checkpoint) -> bytes:

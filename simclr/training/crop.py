@@ -46,7 +46,7 @@ def chances(config: AugmentConfig, key: tuple[int | tf.Tensor, ...], views: int,
 
     Args:
         config: the crop's area, and what becomes of one that does not fit.
-        key: integers, scalars.
+        key: as for :func:`.randomness.uniform`.
         views: B, in all.
         count: of the numbers that a view takes with one attempt.
 

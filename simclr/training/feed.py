@@ -7,8 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
-from typing import Any
 
 import keras
 import numpy as np
@@ -22,8 +20,6 @@ log = logging.getLogger(__name__)
 
 AHEAD = 2
 """Batches that are kept ready."""
-
-Step = Callable[[Any, Any], Any]
 
 
 class Feed:
@@ -93,21 +89,6 @@ class TellWaiting(keras.callbacks.Callback):  # type: ignore[misc]
         # The first step is traced while its images are read.
         if took := sum(self._took[1:]):
             log.info("waited for images: %.1f %% of the time", 100 * sum(self._waited[1:]) / took)
-
-
-def after_its_batch(step: Step) -> Step:
-    """A training step of which nothing happens before its batch is there.
-
-    TensorFlow would decay weights and count the step meanwhile: a batch that cannot be read has to end a run between
-    two steps, where its state can be saved.
-    """
-
-    @wraps(step)
-    def ordered(model: Any, batch: Any) -> Any:
-        with tf.control_dependencies(tf.nest.flatten(batch)):
-            return step(model, batch)
-
-    return ordered
 
 
 def ready(elements: tf.data.Dataset) -> tf.data.Dataset:

@@ -1,4 +1,4 @@
-"""The optimizer and the way its learning rate goes over a run."""
+"""The optimizers, ours and Keras's, and the way the learning rate goes over a run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 import keras
+import tensorflow as tf
+from keras import ops
 
 from simclr.config import OptimizerConfig
 from simclr.foundation.errors import InvalidInput
-from simclr.training.adamw import FusedAdamW
-from simclr.training.lars import LARS
 
 # The batch that a scaled learning rate is given for (Goyal et al. 2017, arXiv 1706.02677).
 REFERENCE_BATCH = 256
@@ -32,7 +32,9 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int, steps_per_epoch:
     Returns:
         A ``keras.optimizers.schedules.LearningRateSchedule``.
     """
-    peak = _scaled_rate(config, batch_size)
+    ratio = batch_size / REFERENCE_BATCH
+    factor = {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[config.scaling]
+    peak = float(config.learning_rate * factor)
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     # A cosine that falls to all of its height stays constant.
     floor = 1.0 if config.schedule == "constant" else 0.0
@@ -51,11 +53,7 @@ def build_optimizer(config: OptimizerConfig, steps: int, steps_per_epoch: int, b
     does not save which variables an AdamW or SGD leaves out: to go on with a saved state, load its variables into an
     optimizer of this function rather than making one from a saved configuration.
 
-    Args:
-        config: which optimizer, its momentum and decay, its learning rate.
-        steps: of the whole run.
-        steps_per_epoch: of the same.
-        batch_size: images (not views) in a step.
+    The arguments are those of :func:`learning_rate_schedule`; ``config`` says besides which optimizer it is.
 
     Returns:
         A ``keras.optimizers.Optimizer``, not yet built.
@@ -77,7 +75,104 @@ def build_optimizer(config: OptimizerConfig, steps: int, steps_per_epoch: int, b
     return optimizer
 
 
-def _scaled_rate(config: OptimizerConfig, batch_size: int) -> float:
-    ratio = batch_size / REFERENCE_BATCH
-    factor = {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[config.scaling]
-    return float(config.learning_rate * factor)
+@keras.saving.register_keras_serializable(package="simclr")
+class FusedAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
+    """``keras.optimizers.AdamW`` (arXiv 1711.05101) through TensorFlow's fused kernel.
+
+    The same arguments, state and result; for a small network on a CPU the dozen small operations per variable cost up
+    to a tenth of a training step. What the kernel does not do (AMSGrad, sparse gradients) is left to Keras.
+    """
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """One step of Adam on a variable; the decoupled weight decay has been applied before."""
+        if self.amsgrad or isinstance(gradient, tf.IndexedSlices):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        dtype = variable.dtype
+        steps = tf.cast(self.iterations + 1, dtype)
+        first, second = (tf.cast(beta, dtype) for beta in (self.beta_1, self.beta_2))
+        position = self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=_handle(variable),
+            m=_handle(self._momentums[position]),
+            v=_handle(self._velocities[position]),
+            beta1_power=first**steps,
+            beta2_power=second**steps,
+            lr=tf.cast(learning_rate, dtype),
+            beta1=first,
+            beta2=second,
+            epsilon=tf.cast(self.epsilon, dtype),
+            grad=tf.cast(gradient, dtype),
+        )
+
+
+def _handle(variable: Any) -> Any:
+    """The resource behind a variable: Keras hands over its own as well as TensorFlow's."""
+    return (variable.value if isinstance(variable, keras.Variable) else variable).handle
+
+
+@keras.saving.register_keras_serializable(package="simclr")
+class LARS(keras.optimizers.Optimizer):  # type: ignore[misc]
+    """Layer-wise adaptive rate scaling (You et al. 2017, arXiv 1708.03888) as SimCLR uses it (arXiv 2002.05709).
+
+    For a kernel w with gradient g, and velocity v::
+
+        g <- g + weight_decay w
+        v <- momentum v + learning_rate (trust_coefficient |w| / |g|) g
+        w <- w - v
+
+    The trust ratio in brackets is 1 where either norm is 0. Variables of rank 0 and 1, that is biases and the scales
+    and shifts of norms, take part in neither decay nor adaptation.
+
+    ``trust_coefficient`` is the paper's eta. Weight decay is added to the gradient, unlike that of Keras's own
+    optimizers, which is decoupled from it.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.1,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 0.001,
+        name: str = "lars",
+        **kwargs: Any,
+    ) -> None:
+        # The base class would decay the weights by itself, decoupled and unscaled, if it knew of the decay.
+        super().__init__(learning_rate=learning_rate, name=name, weight_decay=None, **kwargs)
+        self.momentum = momentum
+        self.coupled_weight_decay = weight_decay
+        self.trust_coefficient = trust_coefficient
+
+    def build(self, variables: list[Any]) -> None:
+        """Create the velocity of each variable."""
+        if self.built:
+            return
+        super().build(variables)
+        self.momentums = self.add_optimizer_variables(variables, "momentum")
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """One step of one variable."""
+        rate = ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        velocity = self.momentums[self._get_variable_index(variable)]
+        if len(variable.shape) > 1:
+            gradient = gradient + self.coupled_weight_decay * variable
+            rate = rate * self._trust_ratio(variable, gradient)
+        self.assign(velocity, self.momentum * velocity + rate * gradient)
+        self.assign_sub(variable, velocity)
+
+    def _trust_ratio(self, variable: Any, gradient: Any) -> Any:
+        weight_norm = ops.sqrt(ops.sum(ops.square(variable)))
+        gradient_norm = ops.sqrt(ops.sum(ops.square(gradient)))
+        defined = ops.logical_and(weight_norm > 0, gradient_norm > 0)
+        divisor = ops.where(defined, gradient_norm, ops.ones_like(gradient_norm))
+        return ops.where(defined, self.trust_coefficient * weight_norm / divisor, ops.ones_like(weight_norm))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this optimizer again, without its state."""
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "weight_decay": self.coupled_weight_decay,
+            "trust_coefficient": self.trust_coefficient,
+        }

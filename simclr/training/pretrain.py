@@ -15,19 +15,17 @@ import tensorflow as tf
 from simclr.config import AugmentConfig, Recipe
 from simclr.data import AnySplit, StreamedSplit
 from simclr.foundation.interruption import deferred
+from simclr.model.layers import statistics_kept, synchronise
 from simclr.model.network import build_network
-from simclr.model.normalization import statistics_kept, synchronise
 from simclr.training.augment import line_order, random_views
 from simclr.training.cluster import check_shares
-from simclr.training.compilation import compiles
-from simclr.training.embedding import embed
-from simclr.training.feed import Feed, TellWaiting, after_its_batch
-from simclr.training.gradient_cache import cached_gradients
-from simclr.training.loss import accuracy_of, embedding_spread, similarities
-from simclr.training.objective import Objective
+from simclr.training.embedding import cached_gradients, embed
+from simclr.training.feed import Feed, TellWaiting
+from simclr.training.loss import Objective, accuracy_of, embedding_spread, similarities
 from simclr.training.optimizer import build_optimizer
 from simclr.training.replicas import Replicas, strategy_named
 from simclr.training.resume import FirstSteps, Run, Saving
+from simclr.training.runtime import compiles
 from simclr.training.stages import Stage, batches, stages, stretches
 
 log = logging.getLogger(__name__)
@@ -112,10 +110,6 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
         tf.while_loop(lambda at: at < bound, step, [0], maximum_iterations=most, parallel_iterations=1)
         return {mean.name: mean.result() for mean in self._means}
 
-    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Embeddings (B, D) of images (B, H, W, C)."""
-        return self.network(images, training=training)
-
     def images_at(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Lines (N, S, C, S) uint8 and aspects (N,) of the images at the positions ``index`` (N,), or those given."""
         if isinstance(index, tuple):
@@ -140,9 +134,16 @@ class ContrastiveModel(keras.Model):  # type: ignore[misc]
             local = self.replicas.gathered(embed(self.network, views, self.statistics, count), count)
         return (2 * loss + count * self.objective.of_local_views(local, embeddings)) / (2 + count)
 
-    @after_its_batch
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step of gradient descent on a batch (step's number, positions of N images)."""
+        """One step of gradient descent on a batch (step's number, positions of N images).
+
+        Nothing of it happens before its batch is there. TensorFlow would decay weights and count the step meanwhile: a
+        batch that cannot be read has to end a run between two steps, where its state can be saved.
+        """
+        with tf.control_dependencies(tf.nest.flatten(batch)):
+            return self._descend(batch)
+
+    def _descend(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         views = self.views(*batch)
         variables = self.network.trainable_variables
         if self.microbatch is None:

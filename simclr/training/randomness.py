@@ -16,14 +16,9 @@ _STEP, _FIRST, _SECOND = (value - (1 << 64) for value in (0x9E3779B97F4A7C15, 0x
 
 
 def uniform(key: Sequence[int | tf.Tensor], shape: tuple[int, ...]) -> tf.Tensor:
-    """Numbers from the 2^24 evenly spaced ones in [0, 1).
+    """Numbers from the 2^24 evenly spaced ones in [0, 1): ``shape``, which is static, float32.
 
-    Args:
-        key: integers, scalars; other ones give independent numbers.
-        shape: static.
-
-    Returns:
-        ``shape`` float32.
+    ``key`` are integers, scalars; other ones give independent numbers.
     """
     state = tf.constant(0, tf.int64)
     for part in key:
@@ -34,15 +29,7 @@ def uniform(key: Sequence[int | tf.Tensor], shape: tuple[int, ...]) -> tf.Tensor
 
 
 def normal(key: Sequence[int | tf.Tensor], shape: tuple[int, ...]) -> tf.Tensor:
-    """Numbers of the standard normal distribution (Box and Muller 1958), from two uniform ones a pair.
-
-    Args:
-        key: integers, scalars; other ones give independent numbers.
-        shape: static.
-
-    Returns:
-        ``shape`` float32.
-    """
+    """Numbers of the standard normal distribution (Box and Muller 1958), from two of :func:`uniform` a pair."""
     count = math.prod(shape)
     pairs = (count + 1) // 2
     length, angle = tf.unstack(uniform(key, (2, pairs)))

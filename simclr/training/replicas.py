@@ -25,7 +25,7 @@ def strategy_named(name: str) -> Any:
     ``multi_worker`` waits for the other workers, and has to be asked for before TensorFlow's first operation.
     """
     if name == "multi_worker":
-        return _multi_worker()
+        return tf.distribute.MultiWorkerMirroredStrategy(_resolver())
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if name == "mirrored" and len(devices) > 1:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
@@ -173,10 +173,6 @@ def meet_others(minutes: float) -> None:
     addresses = (*told.get("chief", ()), *told.get("worker", ()))
     meeting.end_when_asked()
     meeting.meet(addresses, cluster("multi_worker").number, minutes)
-
-
-def _multi_worker() -> Any:
-    return tf.distribute.MultiWorkerMirroredStrategy(_resolver())
 
 
 @cache

@@ -13,7 +13,7 @@ import keras
 
 from simclr.foundation.interruption import Pending
 from simclr.training.checkpoint import Checkpoint
-from simclr.training.pace import steps_done
+from simclr.training.progress import steps_done
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +48,13 @@ class Run(keras.callbacks.Callback):  # type: ignore[misc]
         self._pending = Pending()
         self._step, self._spent, self._begun, self._saved = 0, 0.0, 0.0, 0.0
         self._steps_before = 0
-        self.compiling = 0.0
+        self.compiling = 0.0  # seconds of those spent that went into tracing and compiling steps, not into doing them
         self.history: list[dict[str, float]] = []
 
     @property
     def seconds(self) -> float:
         """Spent so far, in all attempts."""
         return self._spent + time.perf_counter() - self._begun
-
-    def compiled(self, seconds: float) -> None:
-        """So many of the seconds spent were not spent on steps, but on tracing and compiling them."""
-        self.compiling += seconds
 
     def begin(self, pending: Pending) -> int:
         """Take up the state to go on from, if there is one; the number of steps that are already done."""
@@ -128,31 +124,28 @@ class FirstSteps(keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(self, run: Run, compiled_size: int | None) -> None:
         super().__init__()
         self._run, self._size = run, compiled_size
-        self._begun = 0.0
-        self._before, self._first = 0, 0.0  # steps of the epoch that are done, and seconds a step of the first few
-        self._counted = 0
-        self._done = False
+        self._begun, self._before = 0.0, 0  # the present execution, and the epoch's steps before it
+        self._took: list[tuple[float, int]] = []  # seconds and steps of the first two executions
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._before = 0
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if not self._done:
-            if not self._counted and self._size is not None:
-                log.info("compiling for %d pixels", self._size)
-            self._begun = time.perf_counter()
+        if not self._took and self._size is not None:
+            log.info("compiling for %d pixels", self._size)
+        self._begun = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if self._done:
+        if len(self._took) == 2:
             return
         seconds, done = time.perf_counter() - self._begun, steps_done(self, batch)
-        steps, self._before = done - self._before, done
-        if not self._counted:
-            self._counted, self._first = steps, seconds
+        self._took.append((seconds, done - self._before))
+        self._before = done
+        if len(self._took) == 1:
             log.debug("first step at %.3f", time.time())
             return
-        self._done = True
-        longer = max(0.0, self._first - self._counted * seconds / steps)
-        self._run.compiled(longer)
+        (first, compiled_steps), (second, steps) = self._took
+        longer = max(0.0, first - compiled_steps * second / steps)
+        self._run.compiling += longer
         if self._size is not None:
             log.info("compiled for %d pixels in %.1f s", self._size, longer)

@@ -64,7 +64,7 @@ def _execution(spec: str) -> tuple[float, Execution]:
     import tensorflow as tf
 
     from simclr.model.network import build_network
-    from simclr.training.objective import Objective
+    from simclr.training.loss import Objective
     from simclr.training.optimizer import build_optimizer
     from simclr.training.pretrain import ContrastiveModel
 

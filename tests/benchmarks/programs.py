@@ -83,7 +83,7 @@ def ours(precision: str, *, given: bool, stock: bool = False) -> Program:
     import tensorflow as tf
 
     from simclr.model.network import build_network
-    from simclr.training.objective import Objective
+    from simclr.training.loss import Objective
     from simclr.training.optimizer import build_optimizer
     from simclr.training.pretrain import ContrastiveModel
 

@@ -25,8 +25,7 @@ def measure(sizes: tuple[int, ...] = (32, 48, 64)) -> Iterator[tuple[str, str]]:
     import tensorflow as tf
 
     from simclr.model.network import build_network
-    from simclr.training.loss import nt_xent
-    from simclr.training.objective import Objective
+    from simclr.training.loss import Objective, nt_xent
     from simclr.training.optimizer import build_optimizer
     from simclr.training.pretrain import ContrastiveModel
 

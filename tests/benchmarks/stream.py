@@ -116,7 +116,7 @@ def _waiting(size: int, gib: float) -> tuple[float, float]:
     from simclr.foundation import machine
     from simclr.model.network import build_network
     from simclr.training.feed import Feed
-    from simclr.training.objective import Objective
+    from simclr.training.loss import Objective
     from simclr.training.optimizer import build_optimizer
     from simclr.training.pretrain import ContrastiveModel
     from simclr.training.stages import Stage, batches

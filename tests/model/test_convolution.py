@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr.model import convolution
-from simclr.model.convolution import Convolution
+from simclr.model import layers
+from simclr.model.layers import Convolution
 
 
 @pytest.fixture
 def used(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The shapes for which the gradient was matrix products, few channels counting as many and any type as narrow."""
     calls: list[tuple[int, ...]] = []
-    products = convolution.kernel_gradient
+    products = layers.kernel_gradient
 
     def noted(inputs: Any, upstream: Any, stride: int) -> Any:
         calls.append(tuple(inputs.shape))
         return products(inputs, upstream, stride)
 
-    monkeypatch.setattr(convolution, "FEWEST_CHANNELS", 1)
-    monkeypatch.setattr(convolution, "DTYPES", (tf.float64, tf.float32, tf.bfloat16))
-    monkeypatch.setattr(convolution, "kernel_gradient", noted)
+    monkeypatch.setattr(layers, "FEWEST_CHANNELS", 1)
+    monkeypatch.setattr(layers, "DTYPES", (tf.float64, tf.float32, tf.bfloat16))
+    monkeypatch.setattr(layers, "kernel_gradient", noted)
     return calls
 
 
@@ -82,7 +82,7 @@ def test_what_it_does_not_serve_goes_keras_own_way(used: list[Any], arguments: d
 
 
 def test_large_maps_few_channels_and_float32_go_keras_own_way() -> None:
-    few, many = convolution.FEWEST_CHANNELS - 1, convolution.FEWEST_CHANNELS
+    few, many = layers.FEWEST_CHANNELS - 1, layers.FEWEST_CHANNELS
     layer = Convolution(many, 3, padding="same")
     assert layer._fits(tf.zeros((1, 8, 8, many), tf.bfloat16))
     assert not layer._fits(tf.zeros((1, 8, 8, few), tf.bfloat16))

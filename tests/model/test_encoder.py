@@ -9,7 +9,7 @@ import pytest
 from simclr.config import EncoderConfig
 from simclr.foundation.errors import InvalidInput
 from simclr.model.encoder import build_encoder, stage_outputs
-from simclr.model.normalization import FusedBatchNormalization
+from simclr.model.layers import FusedBatchNormalization
 
 SMALL_CNN = EncoderConfig("small_cnn", widths=[32, 64, 128], blocks=[1, 2, 2])
 SMALL_RESNET = EncoderConfig("small_resnet", widths=[32, 64, 128, 256], blocks=[1, 1, 1, 1], shortcut="pooled")

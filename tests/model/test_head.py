@@ -7,7 +7,7 @@ import pytest
 from simclr.config import HeadConfig
 from simclr.foundation.errors import InvalidInput
 from simclr.model.head import projection_head
-from simclr.model.normalization import statistics_kept
+from simclr.model.layers import statistics_kept
 
 LAYERS = {
     "zero_relu": [("projection", 50)],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr.model.normalization import FusedBatchNormalization, statistics_kept
+from simclr.model.layers import FusedBatchNormalization, statistics_kept
 
 Array = Any
 SHAPE = (8, 5, 7, 3)

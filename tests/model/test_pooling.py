@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr.model.pooling import MaxPooling, max_pool
+from simclr.model.layers import MaxPooling, max_pool
 from tests.training.test_pretrain import ready
 
 SHAPES = pytest.mark.parametrize(

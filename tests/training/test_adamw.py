@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr.training.adamw import FusedAdamW
+from simclr.training.optimizer import FusedAdamW
 
 
 def trained(kind: type, steps: int = 5, **arguments) -> list[np.ndarray]:

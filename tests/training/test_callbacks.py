@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ import pytest
 from simclr.config import LossConfig
 from simclr.evaluation.monitor import NeighbourMonitor
 from simclr.foundation.errors import RunFailed
-from simclr.training.callbacks import EpochFacts, HistoryFile, StopOnCollapse, StopOnNonFiniteLoss
-from simclr.training.objective import chance
+from simclr.training.callbacks import EpochFacts, ShowHistory, StopOnCollapse, StopOnNonFiniteLoss, write_history
+from simclr.training.loss import chance
 from simclr.training.pretrain import pretrain
 from tests.training.test_pretrain import TINY
 
@@ -110,7 +111,7 @@ def test_the_history_file_has_a_row_an_epoch_with_all_facts(composed, made_up_sp
     watching = [
         EpochFacts(16),
         NeighbourMonitor(images, every=2, epochs=3, centre=False, seed=0),
-        HistoryFile(tmp_path / "history.csv"),
+        ShowHistory([partial(write_history, tmp_path / "history.csv")]),
     ]
     done = pretrain(composed(*TINY).recipe, images, "float32", watching)
     rows = list(csv.DictReader((tmp_path / "history.csv").open()))

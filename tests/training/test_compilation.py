@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simclr.training.compilation import (
+from simclr.training.runtime import (
     KERNELS,
     SAME_BITS,
     STEPS,

@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 
 from simclr.config import LossConfig
 from simclr.foundation.errors import InvalidInput
-from simclr.training.loss import dcl, decoupled_local_loss, decoupled_loss_of, nt_xent, similarities
-from simclr.training.objective import LOSSES, Objective, chance
+from simclr.training.loss import (
+    LOSSES,
+    Objective,
+    chance,
+    decoupled_local_loss,
+    decoupled_loss_of,
+    nt_xent,
+    similarities,
+)
 from simclr.training.pretrain import pretrain
 from tests.training.test_pretrain import TINY, weights
 
@@ -26,6 +33,10 @@ DECOUPLED = {
     "dcl": ("loss=dcl",),
     "dclw": ("loss=dcl", "loss.weighted=true"),
 }
+
+
+def dcl(embeddings: Any, temperature: float, sigma: float | None = None) -> Any:
+    return decoupled_loss_of(similarities(embeddings), temperature, sigma)
 
 
 def draw(images: int, dimensions: int, seed: int, views: int = 2) -> Array:

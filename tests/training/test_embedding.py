@@ -7,10 +7,9 @@ import pytest
 import tensorflow as tf
 
 from simclr.config import EncoderConfig, HeadConfig
+from simclr.model.layers import FusedBatchNormalization
 from simclr.model.network import build_network
-from simclr.model.normalization import FusedBatchNormalization
-from simclr.training.embedding import embed
-from simclr.training.gradient_cache import cached_gradients
+from simclr.training.embedding import cached_gradients, embed
 from simclr.training.loss import nt_xent
 from simclr.training.pretrain import pretrain
 from tests.training.test_pretrain import TINY, weights

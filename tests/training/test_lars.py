@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr.training.lars import LARS
+from simclr.training.optimizer import LARS
 
 Array = Any
 

@@ -13,7 +13,6 @@ import simclr.training.loss
 from simclr.training.loss import (
     EXCLUDED,
     accuracy_of,
-    contrastive_accuracy,
     embedding_spread,
     local_loss,
     loss_of,
@@ -113,24 +112,24 @@ def test_two_images_with_orthogonal_embeddings() -> None:
     embeddings = np.array([[1, 0], [0, 1], [2, 0], [0, 5]], "float32")
     expected = np.log(1 + 2 * np.exp(-1 / 0.5))
     assert float(nt_xent(embeddings, 0.5)) == pytest.approx(expected, rel=1e-6)
-    assert float(contrastive_accuracy(embeddings)) == 1
+    assert float(accuracy_of(similarities(embeddings))) == 1
 
 
 def test_views_in_neighbouring_rows_are_not_taken_for_pairs() -> None:
     interleaved = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]], "float32")
-    assert float(contrastive_accuracy(interleaved)) == 0
+    assert float(accuracy_of(similarities(interleaved))) == 0
 
 
 def test_the_accuracy_is_the_share_of_anchors_nearest_to_their_positive() -> None:
     degrees = np.radians([0, 90, 5, 20])  # the last row's positive is at 90, the one at 5 is nearer
     embeddings = np.stack([np.cos(degrees), np.sin(degrees)], axis=1).astype("float32")
-    assert float(contrastive_accuracy(embeddings)) == 0.75
+    assert float(accuracy_of(similarities(embeddings))) == 0.75
 
 
 def test_a_collapsed_representation_is_no_better_than_chance() -> None:
     embeddings = np.ones((16, 4), "float32")
     assert float(nt_xent(embeddings, 0.1)) == pytest.approx(np.log(15), rel=1e-6)
-    assert float(contrastive_accuracy(embeddings)) <= 1 / 8
+    assert float(accuracy_of(similarities(embeddings))) <= 1 / 8
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
@@ -165,13 +164,12 @@ def test_embeddings_that_are_not_a_number_show_in_the_loss() -> None:
     assert np.isnan(nt_xent(embeddings, 0.5))
 
 
-def test_loss_and_accuracy_are_read_from_one_matrix() -> None:
+def test_the_loss_is_read_from_the_matrix_that_the_accuracy_is_read_from() -> None:
     embeddings = draw(6, 5, 3).astype("float32")
     matrix = similarities(embeddings)
     assert matrix.shape == (12, 12)
     assert (np.diag(matrix) == np.float32(EXCLUDED)).all()
     assert float(loss_of(matrix, 0.3)) == float(nt_xent(embeddings, 0.3))
-    assert float(accuracy_of(matrix)) == float(contrastive_accuracy(embeddings))
 
 
 def test_an_odd_number_of_rows_is_refused() -> None:
@@ -187,13 +185,13 @@ def test_the_loss_compiles_under_xla() -> None:
         with tf.GradientTape() as tape:
             tape.watch(rows)
             loss = nt_xent(rows, 0.2)
-        return loss, tape.gradient(loss, rows), contrastive_accuracy(rows), embedding_spread(rows)
+        return loss, tape.gradient(loss, rows), accuracy_of(similarities(rows)), embedding_spread(rows)
 
     loss, gradient, accuracy, spread = compiled(embeddings)
     expected_loss, expected_gradient = value_and_gradient(embeddings, 0.2)
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-5)
-    np.testing.assert_allclose(accuracy, contrastive_accuracy(embeddings))
+    np.testing.assert_allclose(accuracy, accuracy_of(similarities(embeddings)))
     np.testing.assert_allclose(spread, embedding_spread(embeddings), rtol=1e-5)
 
 
@@ -210,7 +208,7 @@ def test_the_spread_is_one_for_isotropic_and_zero_for_collapsed_embeddings() -> 
 
 
 def test_the_documentations_example_runs() -> None:
-    assert doctest.testmod(simclr.training.loss) == (0, 4)
+    assert doctest.testmod(simclr.training.loss) == (0, 5)
 
 
 @given(shapes, temperatures, st.integers(1, 4))

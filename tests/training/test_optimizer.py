@@ -9,10 +9,8 @@ import pytest
 
 from simclr.config import Config, Decides, OptimizerConfig, decisive
 from simclr.foundation.errors import InvalidInput
-from simclr.model.normalization import FusedBatchNormalization
-from simclr.training.adamw import FusedAdamW
-from simclr.training.lars import LARS
-from simclr.training.optimizer import build_optimizer, learning_rate_schedule
+from simclr.model.layers import FusedBatchNormalization
+from simclr.training.optimizer import LARS, FusedAdamW, build_optimizer, learning_rate_schedule
 
 
 def rates(config: OptimizerConfig, at: list[int], steps: int = 1000, batch_size: int = 256) -> list[float]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from simclr.evaluation.monitor import NeighbourMonitor
 from simclr.model.network import build_network
-from simclr.training.objective import Objective
+from simclr.training.loss import Objective
 from simclr.training.optimizer import build_optimizer
 from simclr.training.pretrain import ContrastiveModel, pretrain
 from simclr.training.resume import Saving

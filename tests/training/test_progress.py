@@ -7,8 +7,7 @@ import math
 
 import pytest
 
-from simclr.training.pace import Pace
-from simclr.training.progress import ProgressLines, progress_callback
+from simclr.training.progress import Pace, ProgressLines, progress_callback
 from simclr.training.stages import Stage
 
 

@@ -198,7 +198,7 @@ def same_views(augment: str) -> None:
     import tensorflow as tf
 
     from simclr.model.network import build_network
-    from simclr.training.objective import Objective
+    from simclr.training.loss import Objective
     from simclr.training.pretrain import ContrastiveModel
     from simclr.training.replicas import strategy_named
 
