@@ -230,7 +230,7 @@ REFUSED = [
     ("method: grid\nparameters:\n  head: {values: []}", 3, "head: values: a list of at least one"),
     ("method: grid\nparameters:\n  head: {value: none}\n  head: {value: none}", 4, "head: is there twice"),
     (with_parameter("min: 0.1, max: 0.5", method="grid"), 3, "a grid goes through values"),
-    (with_parameter("min: 0.1, max: 5000.0"), 3, "optimizer.learning_rate=5000: valid is more than 0, at most 1000"),
+    (with_parameter("min: 0.1, max: 5000.0"), 3, "optimizer.learning_rate=5000: valid is more than 0, at most 1,000"),
     (with_parameter("min: 0.5, max: 0.1"), 3, "min: 0.5 is above max: 0.1"),
     (with_parameter("min: small, max: 0.1"), 3, "min: small: valid is a number"),
     (with_parameter("distribution: log_unifrom, min: 1, max: 2"), 3, 'Did you mean "log_uniform"'),
