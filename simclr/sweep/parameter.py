@@ -113,6 +113,8 @@ def _continuous(entries: Entries, kind: str) -> Distribution:
     try:
         made = make(first, second)
     except OverflowError:
+        made = None
+    if made is None or (isinstance(made, LogUniform) and made.low == 0):  # out of a float's range, above or below
         entries.fail(f"{plain} takes exponents of e; for the values themselves use {plain}_values")
     if plain == kind:
         return made

@@ -236,6 +236,8 @@ REFUSED = [
     (with_parameter("distribution: log_unifrom, min: 1, max: 2"), 3, 'Did you mean "log_uniform"'),
     (with_parameter("distribution: log_uniform_values, min: 0, max: 2"), 3, "min: 0: valid is more than 0"),
     (with_parameter("distribution: log_uniform, min: 1, max: 1000"), 3, "takes exponents of e"),
+    (with_parameter("distribution: log_uniform, min: -1000, max: 1"), 3, "takes exponents of e"),
+    (with_parameter("distribution: inv_log_uniform, min: 1, max: 1000"), 3, "takes exponents of e"),
     (with_parameter("distribution: uniform, min: 1"), 3, "uniform: max is missing"),
     (with_parameter("distribution: normal, mu: 1, sigma: -1"), 3, "sigma: -1: valid is at least 0"),
     (with_parameter("distribution: q_normal, mu: 1, q: 0"), 3, "q: 0: valid is more than 0"),
