@@ -8,7 +8,9 @@ import re
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -290,7 +292,13 @@ def test_after_the_death_of_a_worker_nothing_finished_is_made_again(start):
     heads = "head=none,zero_relu,one_relu,two_relu"
     command = (RUN, heads, "probe.layer=encoder", *TINY, "pretrain.epochs=40", *TWO_WORKERS)
     grid = start(*command, "pretrain.checkpoint_minutes=0")
-    (victim, *_) = grid.until(lambda: pretrained(grid.root) and training(grid.root))
+
+    def saved() -> list[dict[str, Any]]:
+        """Of those in training the ones with a state to go on from, which is saved after an epoch is told of."""
+        place = partial(store.folder, grid.root)
+        return [each for each in training(grid.root) if (place(each["pretraining"]) / store.CHECKPOINT).exists()]
+
+    (victim, *_) = grid.until(lambda: pretrained(grid.root) and saved())
     os.kill(victim["pid"], signal.SIGKILL)
     assert grid.code() == 1
     assert "error: the launcher ended early: " in grid.errors
