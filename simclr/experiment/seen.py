@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from simclr import store
 from simclr.config import Config
-from simclr.config.cell import Cell, Layer, all_layers, chosen, probed_view
+from simclr.config.cell import Cell, all_layers, chosen, probed_view
 from simclr.experiment.session import Session
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput
@@ -80,17 +80,13 @@ def of_untrained(cell: Cell, images: Images, pretraining: Pretraining, session: 
 def _are_few(cell: Cell, images: Images) -> bool:
     """Whether everything is kept: every layer and stage, of the trained and the untrained network."""
     config = cell.config
-    numbers = sum(layer.width for layer in _layers(config)) * sum(map(len, images.described))
+    numbers = sum(layer.width for layer in all_layers(config.encoder, config.head)) * sum(map(len, images.described))
     return 2 * 4 * numbers <= config.store.features_gib * 2**30
-
-
-def _layers(config: Config) -> list[Layer]:
-    return all_layers(config.encoder, config.head)
 
 
 def _wanted(cell: Cell, images: Images, others: Others) -> list[str]:
     """All layers, of few images; else the cell's, and those that others ask the same network for, seen alike."""
-    every = [layer.name for layer in _layers(cell.config)]
+    every = [layer.name for layer in all_layers(cell.config.encoder, cell.config.head)]
     if _are_few(cell, images):
         return every
     own = chosen(cell.config)

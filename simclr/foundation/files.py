@@ -73,15 +73,25 @@ def sync(folder: Path) -> None:
 
 def make_folder(path: Path) -> Path:
     """Make a folder where there is none, and those above it, for whoever may write above, see :func:`share`."""
+    for attempt in range(100):
+        try:
+            _make_missing(path)
+            break
+        except (FileNotFoundError, FileExistsError):  # somebody lets go of it, and removes it, in this moment
+            if attempt == 99:  # no: something else is in the way
+                raise
+    return path
+
+
+def _make_missing(path: Path) -> None:
     if not path.is_dir():
-        make_folder(path.parent)
+        _make_missing(path.parent)
         try:
             path.mkdir()
             share(path)
         except FileExistsError:
             if not path.is_dir():
                 raise
-    return path
 
 
 def share(path: Path) -> None:

@@ -197,13 +197,7 @@ def take(folder: Path) -> Claim | None:
     Raises:
         OSError: it cannot be written down.
     """
-    for attempt in range(100):
-        try:
-            make_folder(folder)
-            break
-        except (FileNotFoundError, FileExistsError):  # somebody lets go of it, and removes it, in this moment
-            if attempt == 99:  # no: something else is in the way
-                raise
+    make_folder(folder)
     there = _numbers(folder)
     last = said(folder / str(there[-1])) if there else None
     if there and (last is None or last.alive):  # just gone: the next one that asks will see
