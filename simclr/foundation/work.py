@@ -279,7 +279,8 @@ def said(path: Path) -> Said | None:
         # Opening it asks a network's server, where a look at its name would be answered from memory.
         with path.open("rb") as file:
             content, status = file.read(), os.fstat(file.fileno())
-        silent = server_time(path.parent) - status.st_mtime >= SILENT_SECONDS
+        # The clock is looked at beside the folder: a file in there would keep it when its holder lets go.
+        silent = server_time(path.parents[1]) - status.st_mtime >= SILENT_SECONDS
     except OSError:
         return None
     try:
