@@ -7,6 +7,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from simclr.config.explain import several
 from simclr.foundation.errors import InvalidInput
 
 
@@ -31,6 +32,8 @@ class SimclrSweeper(BasicSweeper):  # type: ignore[misc]
         for each in overrides:
             if each.is_sweep_override() and not each.is_discrete_sweep():
                 raise InvalidInput(f"{each.input_line}: an interval has no end; valid is several values, or range()")
+            if each.is_discrete_sweep():
+                several(each, self.hydra_context.config_loader.get_group_options(each.key_or_group))
         (points,) = self.split_arguments(overrides, None)
         ranges = {each.get_key_element() for each in overrides if each.is_range_sweep()}
         points = [[_as_meant(text) if text.partition("=")[0] in ranges else text for text in point] for point in points]

@@ -16,19 +16,20 @@ from simclr.foundation.errors import InvalidInput, one_line
 def shown_as_can_be() -> Iterator[None]:
     """Let nothing that is printed in the block fail for being printed.
 
-    What an encoding does not have is shown as it can be, and standard output goes nowhere once whoever read along has
+    What an encoding does not have is shown as it can be, and what is printed goes nowhere once whoever read along has
     left: what was to be done is done all the same.
     """
-    for stream in (sys.stdout, sys.stderr):
+    before = sys.stdout, sys.stderr
+    for stream in before:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    before = sys.stdout
-    sys.stdout = cast("TextIO", _UntilNobodyReads(before))
+    sys.stdout, sys.stderr = (cast("TextIO", _UntilNobodyReads(stream)) for stream in before)
     try:
         yield
     finally:
         sys.stdout.flush()
-        sys.stdout = before
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
 
 
 class _UntilNobodyReads:
@@ -58,12 +59,12 @@ class _UntilNobodyReads:
 def exit_code(work: Callable[[], int]) -> int:
     """Do a command's work: what it returns, 2 for bad input, 1 for what cannot be written or read."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    try:
-        with shown_as_can_be():
+    with shown_as_can_be():
+        try:
             return work()
-    except InvalidInput as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: cannot write or read: {one_line(error)}", file=sys.stderr)
-        return 1
+        except InvalidInput as error:
+            print(f"error: {one_line(error)}", file=sys.stderr)
+            return 2
+        except OSError as error:
+            print(f"error: cannot write or read: {one_line(error)}", file=sys.stderr)
+            return 1

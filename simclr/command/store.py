@@ -17,14 +17,17 @@ from simclr.foundation.errors import suggestion
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand; the exit code is 0 well, 1 damaged or failed, 2 bad input."""
-    given = sys.argv[1:] if arguments is None else arguments
+    return exit_code(lambda: _run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(given: list[str]) -> int:
     parser, verbs = _parser()
     if given and not given[0].startswith("-") and given[0] not in verbs:
         parser.print_help(sys.stderr)
         print(f"error: {given[0]}: there is no such command.{suggestion(given[0], verbs)}", file=sys.stderr)
         return 2
     options = parser.parse_args(given or ["--help"])
-    return exit_code(lambda: int(options.run(options)))
+    return int(options.run(options))
 
 
 def _parser() -> tuple[argparse.ArgumentParser, Iterable[str]]:

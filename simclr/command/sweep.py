@@ -25,13 +25,16 @@ RUN = Path(__file__).parents[2] / "run.py"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run ``status``, or else the sweep file that is named; exit codes: 0 finished, 1 a cell failed, 2 bad input."""
-    given = sys.argv[1:] if arguments is None else arguments
+    return exit_code(lambda: _run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(given: list[str]) -> int:
     if given[:1] == ["status"]:
-        return exit_code(lambda: _status(given[1:]))
+        return _status(given[1:])
     if given and not given[0].startswith("-") and not Path(given[0]).suffix and get_close_matches(given[0], ["status"]):
         print(f'error: {given[0]}: there is no such command, and no such file. Did you mean "status"?', file=sys.stderr)
         return 2
-    return exit_code(lambda: _sweep(given or ["--help"]))
+    return _sweep(given or ["--help"])
 
 
 def _sweep(arguments: list[str]) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString, Transformer
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -37,11 +38,32 @@ def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
             (override,) = OverridesParser.create().parse_overrides([text])
         except HydraException as error:
             return InvalidInput(_not_understood(text, error, free=text.partition("=")[0] not in groups))
-        for value in _values(override):
+        try:
+            values = _values(override, groups.get(override.key_or_group, ()))
+        except InvalidInput as error:
+            return error
+        for value in values:
             found = _explain_one(override, value, {name: options for name, options in groups.items() if options})
             if found is not None:
                 return found
     return None
+
+
+def several(override: Override, options: Sequence[str]) -> list[str]:
+    """The values of an override that has several, as they are typed; ``options`` are those of the group it may choose.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    chosen = override.value()
+    if isinstance(chosen, Glob):
+        found = chosen.filter(list(options))
+    else:
+        found = [str(value) for value in override.sweep_iterator(transformer=Transformer.encode)]
+    if not found:
+        there = f"; there is {', '.join(options)}" if options else ""
+        raise InvalidInput(f"{override.input_line}: this matches nothing{there}")
+    return found
 
 
 def _not_understood(text: str, error: HydraException, *, free: bool) -> str:
@@ -89,7 +111,7 @@ def _explain_option(group: str, given: str, options: list[str]) -> InvalidInput 
     return InvalidInput(f"{group}={given}: there is no such option; valid is {', '.join(options)}.{near}")
 
 
-def _values(override: Override) -> list[Any]:
+def _values(override: Override, options: Sequence[str]) -> Sequence[Any]:
     if override.is_choice_sweep():
-        return list(override.sweep_string_iterator())
+        return several(override, options)
     return [] if override.is_sweep_override() else [override.value()]

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString, Transformer
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
 from simclr.config import Config, settings
 from simclr.config.compose import CONF
-from simclr.config.explain import explain
+from simclr.config.explain import explain, several
 from simclr.config.validation import validate_one
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.sweep.distribution import Categorical, Constant, Distribution, ends, is_whole, values
@@ -157,13 +157,13 @@ def with_overrides(sweep: Sweep, overrides: Sequence[str]) -> Sweep:
             cap = _run_cap(text.partition("=")[2])
             continue
         check_override(text)
-        several = _several(text)
+        values_typed = _several(text)
         varied.pop(key, None)
         fixed.pop(key, None)
-        if several is None:
+        if values_typed is None:
             fixed[key] = text
         else:
-            varied[key] = Parameter(key, Categorical(tuple(several)))
+            varied[key] = Parameter(key, Categorical(tuple(values_typed)))
     return replace(sweep, overrides=tuple(fixed.values()), parameters=tuple(varied.values()), run_cap=cap)
 
 
@@ -229,6 +229,6 @@ def _several(text: str) -> list[Any] | None:
     (override,) = OverridesParser.create().parse_overrides([text])
     if not override.is_sweep_override():
         return None
-    if not (override.is_choice_sweep() or override.is_range_sweep()):
+    if not override.is_discrete_sweep():
         raise InvalidInput(f"{text}: valid is one value, several with commas, or range()")
-    return [str(value) for value in override.sweep_iterator(transformer=Transformer.encode)]
+    return several(override, sorted(file.stem for file in (CONF / override.key_or_group).glob("*.yaml")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -57,7 +58,12 @@ def recorded(run_command, tmp_path_factory):
         (["waiting"], "waiting: not understood as KEY=VALUE"),
         (["root="], "root=: it is empty, as that of a variable that is not set; valid is a folder"),
         (["data=folder", "data.root="], "data.root=: it is empty"),
-        (["-m", "head=glob(x*)"], "there is no cell in this grid: an override such as glob(x*) matches no option"),
+        (
+            ["-m", "seed=1,2", "head=glob(x*)"],
+            "head=glob(x*): this matches nothing; there is none, one_relu, three_relu, two_relu, zero_relu",
+        ),
+        (["-m", "seed=range(3,3)"], "seed=range(3,3): this matches nothing"),
+        (["-m", "head=glob(*_relu)", "seed=abc"], "seed=abc: valid is a whole number, at least 0"),
         (["pretrain.batch_size=1"], "pretrain.batch_size=1: valid is at least 2"),
     ],
 )
@@ -217,6 +223,16 @@ def test_what_the_grid_reads_is_lifted_out_of_a_sweep_files_parameters(tmp_path)
         assert done.stderr.startswith(f"error: sweep.yaml, line 6: {line.partition(':')[0]}: the grid reads this")
 
 
+def test_options_that_match_a_pattern_are_varied_in_a_sweep_file_too(tmp_path):
+    (tmp_path / "sweep.yaml").write_text(SWEEP.format(line="seed: {values: [0, 1]}"))
+    done = module("simclr.sweep", "sweep.yaml", "--dry-run", "head=glob(t*_relu)", cwd=tmp_path)
+    assert "4 cells: 4 run" in done.stdout, done.stderr
+    assert {"two_relu", "three_relu"} == set(re.findall("t[a-z]+_relu", done.stdout))
+    done = module("simclr.sweep", "sweep.yaml", "--dry-run", "head=glob(x*)", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: head=glob(x*): this matches nothing; there is none, one_relu")
+
+
 def test_what_earlier_runs_of_a_grid_left_goes_where_their_processes_are_dead(run_command, recorded):
     folder = recorded[0]
     done = run_command("-m", "seed=0,1", *QUICK, cwd=folder)
@@ -248,6 +264,17 @@ def test_a_misspelt_verb_has_the_nearest_name(tmp_path):
     done = module("simclr.sweep", "statsu", cwd=tmp_path)
     assert done.returncode == 2
     assert 'Did you mean "status"?' in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-m", "simclr.store", "lst"], ["-m", "simclr.sweep", "statsu"], ["run.py", "x=1"]]
+)
+def test_a_reader_who_leaves_changes_no_exit_code_of_what_is_wrong(arguments):
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    process.stdout.close()
+    assert process.wait() == 2
 
 
 def test_the_state_of_every_cell_is_there_for_programs(recorded):
