@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from typing import Any
 
 from simclr.config.method import RELU_LAYERS, AugmentConfig, EncoderConfig, HeadConfig, forward_layers
@@ -23,6 +25,11 @@ TRAINING_VERSION = 2
 
 CLASSIFIED = ("probe.label_fraction", "probe.subsets", "probe.strengths", "probe.neighbours")
 """What is asked of a classifier; without one it says nothing."""
+
+_DEFAULT = Config()
+_DECIDING = {
+    key for key, declared, _ in settings(Config) if declared.metadata["decides"] in (Decides.WEIGHTS, Decides.CELL)
+}
 
 
 class ImpossibleCell(InvalidInput):
@@ -203,6 +210,23 @@ def describe(config: Config, digest: str, asked: str | None = None) -> Cell:
     layer = probed_layer(config)
     identity = cell_identity(config, digest, asked)
     return Cell(config, layer, digest, identity["pretraining"], _readable(config, layer.name, identity), asked)
+
+
+def idle(typed: Iterable[tuple[Config, Iterable[str]]]) -> list[str]:
+    """Overrides that decide nothing beside the others they were typed with: a weight for a loss that has none.
+
+    They are in no identity, in none of the cells that they were typed for. What only says a default again is left out.
+    """
+    useless: dict[str, bool] = {}
+    for config, overrides in typed:
+        asked = [text for text in overrides if text.partition("=")[0] in _DECIDING and useless.get(text, True)]
+        if not asked:
+            continue
+        deciding = pretraining_identity(config, "").keys() | cell_identity(config, "").keys()
+        for text in asked:
+            key = text.partition("=")[0]
+            useless[text] = key not in deciding and attrgetter(key)(config) != attrgetter(key)(_DEFAULT)
+    return [text for text, none in useless.items() if none]
 
 
 def chosen(config: Config) -> Cell:

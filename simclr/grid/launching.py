@@ -15,7 +15,7 @@ from simclr.foundation.errors import InvalidInput, RunFailed, one_line
 from simclr.grid.job import STOPPED_EARLY, TrialOf
 from simclr.grid.launcher import Launcher
 from simclr.grid.plan import record_of
-from simclr.grid.prepare import expected, prepare
+from simclr.grid.prepare import expected, prepare, say_what_is_idle
 from simclr.grid.run import run
 from simclr.grid.table import print_plan
 
@@ -30,6 +30,11 @@ def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run
         RunFailed: a cell failed, after the others have run.
     """
     settings = launcher.settings
+    if launcher.elsewhere and settings.pretrain.precision == "auto":
+        log.info(
+            "pretrain.precision=auto is %s on this machine, and so for all workers; mixed_bfloat16 suits most GPUs",
+            machine.resolve_precision("auto"),
+        )
     if settings.seeds is not None:
         from simclr.grid.rounds import run_rounds
 
@@ -41,11 +46,7 @@ def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run
         return
     grid = prepare(points, launcher.composer, settings.root, rerun=settings.rerun)
     workers, threads = launcher.share(len(grid.jobs))
-    if launcher.elsewhere and settings.pretrain.precision == "auto":
-        log.info(
-            "pretrain.precision=auto is %s on this machine, and so for all workers; mixed_bfloat16 suits most GPUs",
-            machine.resolve_precision("auto"),
-        )
+    say_what_is_idle(grid)
     if dry_run:
         print_plan(grid.plan, expected(grid, workers, threads))
         return

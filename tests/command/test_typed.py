@@ -103,6 +103,15 @@ def test_what_is_typed_twice_is_said(run_command, tmp_path):
     assert done.stderr == "seed is typed 2 times, and seed=1 counts; a grid of them: -m seed=0,1\n"
 
 
+def test_what_counts_for_nothing_is_said(run_command, tmp_path):
+    idle = "loss.sigma=0.4 counts for nothing beside the other settings"
+    assert idle in run_command("loss.sigma=0.4", *QUICK, cwd=tmp_path).stderr
+    assert idle in run_command("-m", "seed=0,1", "loss.sigma=0.4", "--dry-run", cwd=tmp_path).stderr
+    for used in ("loss.weighted=true", "loss.weighted=false,true"):
+        done = run_command("-m", "loss=dcl", used, "loss.sigma=0.4", "--dry-run", cwd=tmp_path)
+        assert "counts" not in done.stderr
+
+
 def test_without_assertions_it_says_so(tmp_path):
     done = module("run", cwd=Path(__file__).parents[2])  # that the next one is no other failure
     command = [sys.executable, "-O", str(Path(__file__).parents[2] / "run.py"), "--cfg", "job"]
