@@ -112,6 +112,10 @@ def _at_odds(config: Config) -> Iterator[str]:
         yield "data.root is missing: data=folder needs data.root=DIR, a folder with train/ and test/"
     if transfer.name == "folder" and not transfer.root:
         yield "transfer.root is missing: transfer=folder needs transfer.root=DIR"
+    if transfer.name is None:
+        for each in dataclasses.fields(transfer):
+            if each.default is None and (given := getattr(transfer, each.name)) is not None:
+                yield f"transfer.{each.name}={given}: which images? valid with transfer=NAME, as transfer=folder"
     if transfer.name is not None and (transfer.name == "digits") != (data.name == "digits"):
         asked, has = "one channel", "three channels"
         if data.name == "digits":

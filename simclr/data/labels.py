@@ -75,7 +75,7 @@ def stratified_folds(labels: Labels, seed: int, most: int = 5) -> list[tuple[Pos
 
 
 def drawn(labels: Labels, images: int, seed: int, classes: int | None = None) -> Positions:
-    """Some images of all, for a picture or a table: of each class its share.
+    """Some images of all, for a picture or a table: of each class its share, up or down to a whole image.
 
     Args:
         labels: (N,).
@@ -95,5 +95,6 @@ def drawn(labels: Labels, images: int, seed: int, classes: int | None = None) ->
     places = generator.permutation(places)
     places = places[np.argsort(labels[places], kind="stable")]
     _, first, sizes = np.unique(labels[places], return_index=True, return_counts=True)
-    of_its_class = (np.arange(len(places)) - np.repeat(first, sizes) + 0.5) / np.repeat(sizes, sizes)
-    return np.sort(places[np.argsort(of_its_class, kind="stable")[:images]])
+    counts, remainders = np.divmod(sizes * images, len(places))
+    counts[np.argsort(-remainders, kind="stable")[: images - counts.sum()]] += 1
+    return np.sort(places[np.arange(len(places)) - np.repeat(first, sizes) < np.repeat(counts, sizes)])

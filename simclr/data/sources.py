@@ -47,7 +47,7 @@ def catalogue(config: DataConfig, cache: Path) -> Catalogue:
 
 def _whole(config: DataConfig, cache: Path) -> Catalogue:
     if hub.is_hub(config.name):
-        _check_keys(config, ("class_pattern", "labels"), "folder")
+        _check_keys(config, ("root", "class_pattern", "labels"), "folder")
         return hub.catalogue(config, cache, LOG.info)
     known = ("digits", "imagenet5", *PACKED, "folder")
     if config.name not in known:
@@ -56,6 +56,7 @@ def _whole(config: DataConfig, cache: Path) -> Catalogue:
     if config.name != "folder":
         _check_keys(config, ("class_pattern", "labels", "test_share"), "folder")
     if config.name == "digits":
+        _check_keys(config, ("root",), "folder")
         return digits.catalogue()
     root = Path(config.root).expanduser() if config.root else None
     if config.name in PACKED:

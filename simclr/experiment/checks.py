@@ -18,7 +18,7 @@ from simclr.foundation.errors import InvalidInput, RunFailed
 from simclr.foundation.files import make_folder
 from simclr.training.cluster import check_strategy
 
-OWN_KEY = re.compile(r"(?<![^\s(])data\.(?=[a-z_]+)")
+OWN_KEY = re.compile(r"(?<![^\s(])data(?=[.=][a-z_]+)")
 """The beginning of a key of ``data``, as messages have it."""
 
 
@@ -66,7 +66,7 @@ def about_transfer() -> Iterator[None]:
     try:
         yield
     except InvalidInput as error:
-        raise InvalidInput(OWN_KEY.sub("transfer.", str(error))) from error
+        raise InvalidInput(OWN_KEY.sub("transfer", str(error))) from error
 
 
 def digests(config: Config) -> tuple[str, str | None]:

@@ -128,6 +128,7 @@ def test_training_and_probing_happen_at_the_images_size_unless_told_otherwise(co
         ("pretrain.sizes=[[32.5,1]]", "a side of 32.5 pixels"),
         ("pretrain.sizes=[[32,0],[16,1]]", "a share of 0"),
         ("seed=-1", "seed=-1"),
+        ("transfer.root=elsewhere", "transfer.root=elsewhere: which images.*transfer=NAME"),
     ],
 )
 def test_a_value_out_of_its_range_is_named_with_what_is_valid(composed, override, says):

@@ -95,6 +95,12 @@ def test_listing_writes_nothing(tree: Tree, cache: Path) -> None:
     assert not cache.exists()
 
 
+@pytest.mark.parametrize("name", ["digits", "owner/name"])
+def test_a_place_is_refused_where_nothing_is_read_from_it(cache: Path, name: str) -> None:
+    with pytest.raises(InvalidInput, match=f"data.root=elsewhere: says nothing of data={name}; it is for folder"):
+        catalogue(DataConfig(name, "elsewhere", 8), cache)
+
+
 @pytest.mark.parametrize("name", ["digits", "imagenet5"])
 @pytest.mark.parametrize(("key", "value"), [("labels", "labels.csv"), ("test_share", 0.2), ("class_pattern", "number")])
 def test_what_tells_of_folders_is_refused_elsewhere(cache: Path, name: str, key: str, value: object) -> None:
