@@ -128,6 +128,7 @@ def home(tmp_path_factory) -> Path:
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(generator.integers(0, 255, (20, 20, 3), np.uint8)).save(path)
+    (home / "cifar10").symlink_to(home / "flowers")
     (home / "photographs").symlink_to(home / "flowers" / "train")
     return home
 
