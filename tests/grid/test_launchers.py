@@ -256,6 +256,36 @@ def test_ctrl_c_stops_the_jobs_of_a_scheduler_too_and_they_save(start, cluster):
     assert not records(grid.root)
 
 
+# Seeds where they matter
+
+QUESTION = ("head=none,zero_relu", "probe.layer=encoder", *TINY, THREADS, "seeds=auto", "max_seeds=2")
+
+
+def is_answered(grid: Command) -> bool:
+    """Whether one round has asked both heads with both seeds, and said what came of it."""
+    assert "answer=best" in grid.output
+    assert "after 1 round and 4 of 4 pretrainings" in grid.output
+    assert statuses(grid.root) == ["finished"] * 4
+    return made_here(grid.root) == len(pretrained(grid.root)) == 4
+
+
+@pytest.mark.parametrize(
+    "launch",
+    [
+        ("launch=local", "hydra.launcher.n_jobs=2"),
+        pytest.param(("launch=gpus", "hydra.launcher.ray.init.num_gpus=2"), marks=needs_ray),
+    ],
+    ids=["local", "gpus"],
+)
+def test_rounds_of_seeds_go_through_workers(start, launch):
+    assert is_answered(start(RUN, *QUESTION, *launch, **NO_TOKEN).done())
+
+
+@needs_submitit
+def test_rounds_of_seeds_go_through_slurm(start, cluster):
+    assert is_answered(start(RUN, *QUESTION, *SLURM, **cluster).done())
+
+
 # What is not installed
 
 
