@@ -192,10 +192,10 @@ def cell_identity(config: Config, digest: str, asked: str | None = None) -> dict
         identity["probe.layer"] = config.probe.layer
     view = probed_view(config.probe, config.augment)
     identity["probe.flip"], identity["probe.crop"] = view.mirror, view.centre
-    idle: tuple[str, ...] = () if config.probe.name == "finetune" else LABELLED_TRAINING
+    left_out: tuple[str, ...] = () if config.probe.name == "finetune" else LABELLED_TRAINING
     if config.probe.name == "none":
-        idle += CLASSIFIED
-    identity = {key: value for key, value in identity.items() if key not in idle}
+        left_out += CLASSIFIED
+    identity = {key: value for key, value in identity.items() if key not in left_out}
     if config.transfer.name is not None:
         identity["transfer.digest"] = asked
     return {"pretraining": fingerprint(pretraining_identity(config, digest))[:16], **identity}
@@ -223,6 +223,8 @@ def idle(typed: Iterable[tuple[Config, Iterable[str]]]) -> list[str]:
         if not asked:
             continue
         deciding = pretraining_identity(config, "").keys() | cell_identity(config, "").keys()
+        if config.baselines:  # one of them is trained so, whatever the probe
+            deciding |= set(LABELLED_TRAINING)
         for text in asked:
             key = text.partition("=")[0]
             useless[text] = key not in deciding and attrgetter(key)(config) != attrgetter(key)(_DEFAULT)

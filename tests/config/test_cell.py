@@ -17,6 +17,7 @@ from simclr.config.cell import (
     describe,
     fingerprint,
     head_layers,
+    idle,
     pretraining_identity,
     probed_layer,
     skipped_name,
@@ -76,7 +77,7 @@ def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "idle"),
+    ("overrides", "decides_nothing"),
     [
         (["optimizer=adamw"], {"optimizer.momentum", "optimizer.trust_coefficient"}),
         (["optimizer=sgd"], {"optimizer.trust_coefficient"}),
@@ -103,14 +104,14 @@ def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
     ],
     ids=lambda given: " ".join(sorted(given)),
 )
-def test_a_setting_that_another_one_makes_idle_is_no_difference(composed, overrides, idle):
+def test_a_setting_that_another_one_makes_idle_is_no_difference(composed, overrides, decides_nothing):
     base = ["encoder=small_resnet", "optimizer=lars", "augment=simclr", "augment.blur=0.5", "augment.local_views=2"]
     base += ["head.norm=batch", *LOSS]
     base = [each for each in base if each.partition("=")[0] not in {other.partition("=")[0] for other in overrides}]
     config = composed(*base, *overrides)
     key = describe(config, DIGEST).key
     deciding = [name for name, decides in KEYS if decides is Decides.WEIGHTS and not name.endswith(".name")]
-    assert {name for name in deciding if describe(changed(config, name), DIGEST).key == key} == idle
+    assert {name for name in deciding if describe(changed(config, name), DIGEST).key == key} == decides_nothing
 
 
 @pytest.mark.parametrize(
@@ -245,3 +246,28 @@ def test_a_value_without_a_stable_identity_is_refused(value):
 def test_every_kind_of_setting_has_a_stable_identity(composed):
     fingerprint({key: value for key, _, value in settings(composed())})
     assert dataclasses.is_dataclass(Config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "useless"),
+    [
+        (["loss=nt_xent", "loss.sigma=0.4"], ["loss.sigma=0.4"]),
+        (["loss=dcl", "loss.weighted=true", "loss.sigma=0.4"], []),
+        (["head=none", "head.output=70", "seed=1"], ["head.output=70"]),
+        (["probe=linear", "probe.epochs=3"], ["probe.epochs=3"]),
+        (["probe=linear", "probe.epochs=3", "baselines=true"], []),
+        (["probe=finetune", "probe.epochs=3"], []),
+        (["optimizer=adamw", "optimizer.momentum=0.9"], []),  # says the default again
+        (["optimizer=adamw", "optimizer.momentum=0.8"], ["optimizer.momentum=0.8"]),
+        (["experiment=documents", "pretrain.statistics=together"], []),
+        (["pretrain.threads=1", "root=elsewhere"], []),
+    ],
+    ids=str,
+)
+def test_what_was_typed_and_decides_nothing_is_known(composed, overrides, useless):
+    assert idle([(composed(*overrides), overrides)]) == useless
+
+
+def test_what_decides_something_in_one_cell_of_a_grid_is_of_use(composed):
+    cells = [["loss=nt_xent", "loss.weighted=true"], ["loss=dcl", "loss.weighted=true"]]
+    assert idle((composed(*each), each) for each in cells) == []
