@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from simclr import experiment
 from simclr.command.outcome import shown_as_can_be
 from simclr.config import home
-from simclr.config.cell import ImpossibleCell, idle
+from simclr.config.cell import ImpossibleCell, say_what_is_idle
 from simclr.config.compose import NOT_COMPOSED, without_hydra
 from simclr.config.explain import explain
 from simclr.config.validation import resolve
@@ -132,8 +132,7 @@ class CheckBeforeStart(Callback):  # type: ignore[misc]
         """Validate the composed configuration; what is wrong with it ends the process with code 2."""
         try:
             typed = resolve(without_hydra(config))
-            for text in idle([(typed, config.hydra.overrides.task)]):
-                log.warning("%s counts for nothing beside the other settings", text)
+            say_what_is_idle([(typed, config.hydra.overrides.task)])
             try:
                 CheckBeforeStart.listed = experiment.check(typed)
             except ImpossibleCell:

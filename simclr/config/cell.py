@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from operator import attrgetter
@@ -19,6 +20,8 @@ from simclr.config.setting import Decides, decisive, settings
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.foundation.files import as_file_name
 from simclr.foundation.machine import resolve_precision
+
+log = logging.getLogger(__name__)
 
 TRAINING_VERSION = 2
 """Counts changes in what the training code means: under another number the same configuration is trained again."""
@@ -215,20 +218,27 @@ def describe(config: Config, digest: str, asked: str | None = None) -> Cell:
 def idle(typed: Iterable[tuple[Config, Iterable[str]]]) -> list[str]:
     """Overrides that decide nothing beside the others they were typed with: a weight for a loss that has none.
 
-    They are in no identity, in none of the cells that they were typed for. What only says a default again is left out.
+    Their keys are in no identity of the cells that they were typed for. What only says a default again is left out.
     """
-    useless: dict[str, bool] = {}
+    used: set[str] = set()
+    useless: dict[str, str] = {}
     for config, overrides in typed:
-        asked = [text for text in overrides if text.partition("=")[0] in _DECIDING and useless.get(text, True)]
-        if not asked:
-            continue
-        deciding = pretraining_identity(config, "").keys() | cell_identity(config, "").keys()
-        if config.baselines:  # one of them is trained so, whatever the probe
-            deciding |= set(LABELLED_TRAINING)
-        for text in asked:
-            key = text.partition("=")[0]
-            useless[text] = key not in deciding and attrgetter(key)(config) != attrgetter(key)(_DEFAULT)
-    return [text for text, none in useless.items() if none]
+        keys = {text: text.partition("=")[0] for text in overrides}
+        asked = {text: key for text, key in keys.items() if key in _DECIDING and key not in used}
+        asked = {text: key for text, key in asked.items() if attrgetter(key)(config) != attrgetter(key)(_DEFAULT)}
+        if asked:
+            deciding = pretraining_identity(config, "").keys() | cell_identity(config, "").keys()
+            if config.baselines:  # one of them is trained so, whatever the probe
+                deciding |= set(LABELLED_TRAINING)
+            used |= deciding.intersection(asked.values())
+            useless |= asked
+    return [text for text, key in useless.items() if key not in used]
+
+
+def say_what_is_idle(typed: Iterable[tuple[Config, Iterable[str]]]) -> None:
+    """Log each of them, in a line of its own."""
+    for text in idle(typed):
+        log.warning("%s counts for nothing beside the other settings", text)
 
 
 def chosen(config: Config) -> Cell:

@@ -32,14 +32,13 @@ def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
         return InvalidInput(
             f"--config-name={given.config_name}: there is no such configuration; valid is config, or leave it out"
         )
-    groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in conf.iterdir()}
+    groups = options_of(conf)
     for text in given.overrides:
         try:
             (override,) = OverridesParser.create().parse_overrides([text])
+            values = _values(override, groups.get(override.key_or_group, ()))
         except HydraException as error:
             return InvalidInput(_not_understood(text, error, free=text.partition("=")[0] not in groups))
-        try:
-            values = _values(override, groups.get(override.key_or_group, ()))
         except InvalidInput as error:
             return error
         for value in values:
@@ -47,6 +46,11 @@ def explain(arguments: list[str], conf: Path) -> InvalidInput | None:
             if found is not None:
                 return found
     return None
+
+
+def options_of(conf: Path) -> dict[str, list[str]]:
+    """The configuration groups below a folder, each with its options, sorted."""
+    return {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in conf.iterdir()}
 
 
 def several(override: Override, options: Sequence[str]) -> list[str]:

@@ -116,7 +116,7 @@ def _at_odds(config: Config) -> Iterator[str]:
         for each in dataclasses.fields(transfer):
             if each.default is None and (given := getattr(transfer, each.name)) is not None:
                 yield f"transfer.{each.name}={given}: which images? valid with transfer=NAME, as transfer=folder"
-    if transfer.name is not None and (transfer.name == "digits") != (data.name == "digits"):
+    elif (transfer.name == "digits") != (data.name == "digits"):
         asked, has = "one channel", "three channels"
         if data.name == "digits":
             asked, has = has, asked

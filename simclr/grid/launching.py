@@ -10,12 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
+from simclr.config.cell import say_what_is_idle
 from simclr.foundation import machine
 from simclr.foundation.errors import InvalidInput, RunFailed, one_line
 from simclr.grid.job import STOPPED_EARLY, TrialOf
 from simclr.grid.launcher import Launcher
 from simclr.grid.plan import record_of
-from simclr.grid.prepare import expected, prepare, say_what_is_idle
+from simclr.grid.prepare import expected, prepare
 from simclr.grid.run import run
 from simclr.grid.table import print_plan
 
@@ -46,7 +47,7 @@ def sweep_points(points: Sequence[Sequence[str]], launcher: Launcher, *, dry_run
         return
     grid = prepare(points, launcher.composer, settings.root, rerun=settings.rerun)
     workers, threads = launcher.share(len(grid.jobs))
-    say_what_is_idle(grid)
+    say_what_is_idle(grid.typed)
     if dry_run:
         print_plan(grid.plan, expected(grid, workers, threads))
         return

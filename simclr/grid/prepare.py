@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from typing import Any
 
 from simclr import data, experiment, store
 from simclr.config import Config, DataConfig
-from simclr.config.cell import fingerprint, idle
+from simclr.config.cell import fingerprint
 from simclr.config.compose import Composer
 from simclr.foundation.errors import InvalidInput
 from simclr.foundation.machine import resolve_precision
@@ -19,8 +18,6 @@ from simclr.grid.estimate import Estimate, estimate, measured
 from simclr.grid.plan import Facts, Job, Plan, Point, finished_cells, identify, jobs, plan
 from simclr.store.explain import availability
 from simclr.training.cluster import check_strategy
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,12 @@ class Grid:
     folder: Path
     plan: Plan
     jobs: tuple[Job, ...]
+
+    @property
+    def typed(self) -> list[tuple[Config, Sequence[str]]]:
+        """The configuration and the overrides of every point that there is."""
+        points = (point for each in self.plan.cells for point in each.points)
+        return [(point.cell.config, point.overrides) for point in points if point.cell is not None]
 
 
 def prepare(points: Sequence[Sequence[str]], composer: Composer, root: str | Path, *, rerun: bool = False) -> Grid:
@@ -60,13 +63,6 @@ def prepare(points: Sequence[Sequence[str]], composer: Composer, root: str | Pat
 def _with_precision(config: Config) -> Config:
     """What ``auto`` means here, for all workers: cells are named by it, and theirs have to be the plan's."""
     return replace(config, pretrain=replace(config.pretrain, precision=resolve_precision(config.pretrain.precision)))
-
-
-def say_what_is_idle(grid: Grid) -> None:
-    """Tell of overrides that decide nothing in any of the cells."""
-    typed = [point for each in grid.plan.cells for point in each.points]
-    for text in idle((point.cell.config, point.overrides) for point in typed if point.cell is not None):
-        log.warning("%s counts for nothing beside the other settings", text)
 
 
 def expected(grid: Grid, workers: int = 1, threads: int | None = None) -> Estimate:

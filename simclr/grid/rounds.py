@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from threadpoolctl import threadpool_limits
 
 from simclr.config import OF_ITS_QUESTION
-from simclr.config.cell import fingerprint
+from simclr.config.cell import fingerprint, say_what_is_idle
 from simclr.config.validation import validate_question
 from simclr.foundation.errors import InvalidInput, RunFailed, suggestion
 from simclr.grid.launcher import Launcher
 from simclr.grid.plan import Planned
-from simclr.grid.prepare import Grid, expected, prepare, say_what_is_idle
+from simclr.grid.prepare import Grid, expected, prepare
 from simclr.grid.run import run
 from simclr.grid.table import print_plan
 from simclr.records.status import Doing, status
@@ -105,7 +105,7 @@ class _Rounds:
         first = _first_seed(points, contenders, launcher)
         planned = [(*each, f"seed={seed}") for each in contenders for seed in range(first, first + question.seeds)]
         whole = prepare(planned, launcher.composer, settings.root)
-        say_what_is_idle(whole)
+        say_what_is_idle(whole.typed)
         cells = {point.overrides: cell for cell in whole.plan.cells for point in cell.points if cell.cell is not None}
         if any(cell.cell is not None and cell.cell.config.probe.name == "none" for cell in cells.values()):
             raise InvalidInput("probe=none: nothing is compared; valid with seeds=auto is any other probe")

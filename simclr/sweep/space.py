@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 
 from simclr.config import Config, settings
 from simclr.config.compose import CONF
-from simclr.config.explain import explain, several
+from simclr.config.explain import explain, options_of, several
 from simclr.config.validation import validate_one
 from simclr.foundation.errors import InvalidInput, suggestion
 from simclr.sweep.distribution import Categorical, Constant, Distribution, ends, is_whole, values
@@ -231,4 +231,4 @@ def _several(text: str) -> list[Any] | None:
         return None
     if not override.is_discrete_sweep():
         raise InvalidInput(f"{text}: valid is one value, several with commas, or range()")
-    return several(override, sorted(file.stem for file in (CONF / override.key_or_group).glob("*.yaml")))
+    return several(override, options_of(CONF).get(override.key_or_group, ()))
