@@ -18,10 +18,9 @@ from tests.real_set import real_images
 
 RUNS: tuple[tuple[str, int, float, int], ...] = (
     ("imagenet5", 32, 1, 3),
-    ("imagenet5", 80, 2.5, 1),
-    ("imagenet5", 235, 7, 1),
-    ("imagenet5", 360, 11, 3),
-    ("imagenet5_long", 350, 11, 1),
+    ("imagenet5", 80, 3, 1),
+    ("imagenet5", 190, 7, 1),
+    ("imagenet5", 300, 11, 3),
     ("imagenet5_long", 590, 18, 3),
 )
 """Experiment, epochs, the epochs of warm-up, the same share of each, and the number of seeds."""

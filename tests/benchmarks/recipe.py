@@ -13,10 +13,13 @@ from simclr.data import ImageSplit
 
 CONF = Path(__file__).parents[2] / "conf"
 
+PLAIN = ("experiment=imagenet5", "pretrain.batch_size=128", "augment.local_views=0")
+"""The network of the photographs with two views of each image, as other programs have it, and a large batch."""
+
 
 def recipe(*overrides: str) -> Config:
-    """The configuration ``experiment=imagenet5`` with overrides."""
-    return compose_config("experiment=imagenet5", *overrides)
+    """The configuration :data:`PLAIN` with overrides."""
+    return compose_config(*PLAIN, *overrides)
 
 
 def compose_config(*overrides: str) -> Config:
