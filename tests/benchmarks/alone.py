@@ -26,7 +26,7 @@ print(pretrain(config.recipe, made_up_images(int(images), int(side)), machine.re
 
 
 def pretraining(images: int, side: int, *overrides: str) -> tuple[float, float]:
-    """Seconds of training, and GiB at the peak, of ``experiment=imagenet5`` with overrides on made-up images."""
+    """Seconds of training, and GiB at the peak, of the benchmarks' recipe with overrides on made-up images."""
     command = [sys.executable, "-c", PRETRAINING, str(images), str(side), *overrides]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None

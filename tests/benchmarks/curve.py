@@ -23,7 +23,7 @@ RUNS: tuple[tuple[str, int, float, int], ...] = (
     ("imagenet5", 300, 11, 3),
     ("imagenet5_long", 590, 18, 3),
 )
-"""Experiment, epochs, the epochs of warm-up, the same share of each, and the number of seeds."""
+"""Experiment, epochs, the epochs of warm-up, three to four hundredths of each, and the number of seeds."""
 
 
 def measure() -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 
 from tests.benchmarks.alone import RUN, ended, pretraining
+from tests.benchmarks.recipe import PLAIN
 from tests.real_set import real_images
 
 SMALLEST, TIMES = 64, (1, 4, 16)
@@ -14,11 +15,11 @@ SMALLEST, TIMES = 64, (1, 4, 16)
 
 def measure() -> Iterator[tuple[str, str]]:
     """Of a short run of ``digits`` and, where it is at hand, ``imagenet5``; then of larger and larger batches."""
-    for data in ["data=digits", *(["experiment=imagenet5"] if real_images() else [])]:
+    for data in [("data=digits",), *([PLAIN] if real_images() else [])]:
         with tempfile.TemporaryDirectory() as root:
-            command = [*RUN, data, f"root={root}", "pretrain.epochs=20"]
+            command = [*RUN, *data, f"root={root}", "pretrain.epochs=20"]
             used = ended(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True))
-        yield f"{data}, peak", f"{used.peak:.2f} GiB"
+        yield f"{data[0]}, peak", f"{used.peak:.2f} GiB"
     images = SMALLEST * max(TIMES)
     for times in TIMES:
         batch = SMALLEST * times

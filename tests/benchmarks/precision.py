@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 from simclr.records import result
 from tests.benchmarks.alone import seconds_of_run
+from tests.benchmarks.recipe import PLAIN
 from tests.real_set import real_images
 
 SEEDS = 3
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "digits": ("data=digits",),
-    "imagenet5 for 24 epochs": ("experiment=imagenet5", "pretrain.epochs=24", "optimizer.warmup_epochs=1"),
+    "imagenet5 for 24 epochs": (*PLAIN, "pretrain.epochs=24", "optimizer.warmup_epochs=1"),
 }
 
 

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 
 from tests.benchmarks.alone import RUN
+from tests.benchmarks.recipe import PLAIN
 from tests.real_set import real_images
 
 
 def measure(rounds: int = 3) -> Iterator[tuple[str, str]]:
     """Seconds to the first step of ``experiment=imagenet5`` where its images are at hand, else of ``digits``."""
-    data = ["experiment=imagenet5"] if real_images() else ["data=digits"]
+    data = PLAIN if real_images() else ("data=digits",)
     with tempfile.TemporaryDirectory() as root:
         for start in range(rounds):
             begun = time.time()
