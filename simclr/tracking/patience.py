@@ -76,8 +76,8 @@ class Patience:
                 ended["error"] = error
 
         thread = threading.Thread(target=run, name="wandb call", daemon=True)
-        thread.start()
         begun, seen = time.monotonic(), progress() if progress else 0
+        thread.start()
         while thread.is_alive() and (waited := time.monotonic() - begun) < seconds:
             thread.join(min(seconds - waited, 1.0) if progress else seconds)
             if progress and thread.is_alive() and (now := progress()) > seen:
