@@ -37,6 +37,8 @@ class Pending:
 
 _open: list[Pending] = []
 """Of the blocks that this process is in, the outermost first."""
+_asked = threading.Event()
+"""Since the outermost of them began, this process has asked itself to stop."""
 
 
 @contextmanager
@@ -45,8 +47,8 @@ def deferred() -> Iterator[Pending]:
 
     They are Ctrl-C, SIGTERM, SIGUSR1 (Slurm's warning) and, where somebody handles it, SIGUSR2 (submitit's). The block
     looks at ``pending.signal`` where it can stop, saves, and calls ``pending.stop()``. One that came too late for that
-    takes effect at the end of the block. Outside the main thread, which alone may handle signals, the block runs as it
-    would without this.
+    takes effect at the end of the block. What :func:`ask_to_stop` sends is never a second one. Outside the main thread,
+    which alone may handle signals, the block runs as it would without this.
     """
     pending = Pending()
     if threading.current_thread() is not threading.main_thread():
@@ -54,10 +56,14 @@ def deferred() -> Iterator[Pending]:
         return
 
     def note(number: int, _: object) -> None:
+        if pending.signal is not None and number == signal.SIGTERM and _asked.is_set():
+            return
         again, pending.signal = pending.signal is not None, number
         if again:
             pending.stop()
 
+    if not _open:
+        _asked.clear()
     for number in _SIGNALS:
         if number != signal.SIGUSR2 or callable(signal.getsignal(number)):
             pending._handlers[number] = signal.signal(number, note)
@@ -106,8 +112,12 @@ def at_once() -> Iterator[None]:
 
 
 def ask_to_stop() -> None:
-    """Ask this process to stop as SIGTERM would, from any of its threads, unless it is about to stop already."""
+    """Ask this process to stop as SIGTERM would, from any of its threads, unless it is about to stop already.
+
+    It may be so without knowing: a signal that has come is noted only once the main thread is back from a long call.
+    """
     if not is_pending():
+        _asked.set()
         # The main thread is to act on it, also where it sleeps or waits, and wakes up for a signal of its own only.
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 

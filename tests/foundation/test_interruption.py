@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from simclr.foundation.interruption import TERMINATED, Pending, deferred, exit_when_asked
+from simclr.foundation.interruption import TERMINATED, Pending, ask_to_stop, deferred, exit_when_asked
 
 SIGNALS = {"SIGINT": KeyboardInterrupt, "SIGTERM": SystemExit, "SIGUSR1": SystemExit}
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGUSR1": 143}
@@ -71,6 +71,31 @@ def test_a_second_signal_ends_the_block_at_once_whichever_it_is(first, second):
         send(first)
         done.append("went on")
         send(second)
+        done.append("not reached")
+    assert done == ["went on"]
+
+
+@every_signal
+def test_one_that_the_process_sends_itself_is_no_second_one_though_the_first_was_not_heard_yet(name):
+    """As when Ctrl-C comes in the middle of a long step, and the grid says to stop before the step is done."""
+    both, done = {getattr(signal, name), signal.SIGTERM}, []
+    with pytest.raises(SIGNALS[name]), deferred() as pending:
+        signal.pthread_sigmask(signal.SIG_BLOCK, both)
+        try:
+            send(name)
+            ask_to_stop()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+        done.append(signal.Signals(pending.signal).name)
+    assert done == [name]
+
+
+def test_after_it_another_signal_is_a_second_one():
+    done = []
+    with pytest.raises(KeyboardInterrupt), deferred():
+        ask_to_stop()
+        done.append("went on")
+        send("SIGINT")
         done.append("not reached")
     assert done == ["went on"]
 
