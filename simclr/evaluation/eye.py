@@ -78,16 +78,18 @@ def alignments(
     """How far apart each layer puts two augmented views of an image, the mean of :func:`.distances` over a split."""
     model, compiled = networks.representations(network, layers), compiles()
 
-    def look(lines: tf.Tensor, aspect: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        return model(random_views(augment, lines, aspect, size, seed, step), training=False)
+    def look(lines: tf.Tensor, aspect: tf.Tensor, drawn_by: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        return model(random_views(augment, lines, aspect, size, drawn_by, step), training=False)
 
     if compiled:
         look = tf.function(look, jit_compile=True)
+    # No constant of what is compiled: one seed's serves them all.
+    drawn_by = tf.constant(seed, tf.int64)
     apart: dict[str, list[NDArray[np.float64]]] = {name: [] for name in layers}
     for number, chunk in enumerate(split.chunks(BATCH)):
         pixels, aspect = filled(chunk) if compiled else chunk
         step = tf.constant(number * BATCH, tf.int64)
-        for name, features in look(line_order(pixels), tf.constant(aspect), step).items():
+        for name, features in look(line_order(pixels), tf.constant(aspect), drawn_by, step).items():
             first, second = features.numpy().reshape(2, len(aspect), -1)[:, : len(chunk[1])]
             apart[name].append(distances(first, second))
     return {name: float(np.mean(np.concatenate(parts))) for name, parts in apart.items()}

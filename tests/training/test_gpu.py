@@ -118,6 +118,16 @@ def test_the_same_run_gives_the_same_bits_though_everything_is_compiled_anew(
     assert weights(tmp_path / "runs") == weights(uninterrupted[0])
 
 
+def test_what_was_compiled_for_one_seed_serves_another(uninterrupted: tuple[Path, str], tmp_path: Path) -> None:
+    cache = uninterrupted[0].parent / "cache"
+    before = sorted(cache.rglob("steps/*"))
+    process = command(tmp_path / "runs", cache, "seed=1")
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert before
+    assert sorted(cache.rglob("steps/*")) == before
+
+
 def test_a_killed_run_goes_on_to_the_same_bits(uninterrupted: tuple[Path, str], tmp_path: Path) -> None:
     process = command(tmp_path / "runs", tmp_path / "cache", "hydra.verbose=simclr.experiment.pretrained")
     assert process.stderr is not None
