@@ -186,7 +186,8 @@ def pretraining_identity(config: Config, digest: str) -> dict[str, Any]:
 def cell_identity(config: Config, digest: str, asked: str | None = None) -> dict[str, Any]:
     """The pretraining's key and everything that decides what is measured on it, as dotted keys.
 
-    A probe on frozen features trains no network, and how it would is left out.
+    A probe on frozen features trains no network, and how it would is left out. One without neighbours has the usual
+    number of them, whatever was typed.
     """
     identity = decisive(config, Decides.CELL)
     try:
@@ -198,6 +199,8 @@ def cell_identity(config: Config, digest: str, asked: str | None = None) -> dict
     left_out: tuple[str, ...] = () if config.probe.name == "finetune" else LABELLED_TRAINING
     if config.probe.name == "none":
         left_out += CLASSIFIED
+    if config.probe.name != "knn":
+        identity["probe.neighbours"] = _DEFAULT.probe.neighbours
     identity = {key: value for key, value in identity.items() if key not in left_out}
     if config.transfer.name is not None:
         identity["transfer.digest"] = asked
@@ -218,7 +221,7 @@ def describe(config: Config, digest: str, asked: str | None = None) -> Cell:
 def idle(typed: Iterable[tuple[Config, Iterable[str]]]) -> list[str]:
     """Overrides that decide nothing beside the others they were typed with: a weight for a loss that has none.
 
-    Their keys are in no identity of the cells that they were typed for. What only says a default again is left out.
+    They change no identity of the cells that they were typed for. What only says a default again is left out.
     """
     used: set[str] = set()
     useless: dict[str, str] = {}
@@ -228,6 +231,8 @@ def idle(typed: Iterable[tuple[Config, Iterable[str]]]) -> list[str]:
         asked = {text: key for text, key in asked.items() if attrgetter(key)(config) != attrgetter(key)(_DEFAULT)}
         if asked:
             deciding = pretraining_identity(config, "").keys() | cell_identity(config, "").keys()
+            if config.probe.name != "knn":
+                deciding -= {"probe.neighbours"}
             if config.baselines:  # one of them is trained so, whatever the probe
                 deciding |= set(LABELLED_TRAINING)
             used |= deciding.intersection(asked.values())

@@ -165,7 +165,6 @@ class Search:
             f"{each.name}={text_of(_drawn(trial, each.name, each.distribution))}" for each in self.sweep.parameters
         )
         overrides = (*varied, *self.sweep.overrides)
-        trial.set_user_attr("overrides", list(overrides))
         trial.set_user_attr("attempt", attempt)
         return Trial(trial.number, overrides, attempt)
 

@@ -63,14 +63,13 @@ KEYS = [(key, field.metadata["decides"]) for key, field, _ in settings(Config)]
 
 @pytest.mark.parametrize(("key", "decides"), KEYS, ids=[key for key, _ in KEYS])
 def test_a_setting_changes_exactly_what_it_declares(composed, key, decides):
-    # A configuration in which every setting counts.
+    # A configuration in which every setting counts, but for the one that another probe has.
+    probe = "probe=knn" if key == "probe.neighbours" else "probe=finetune"
     network, views = (
         ("encoder=small_resnet", "head.norm=batch", "optimizer=lars", *LOSS),
         ("augment=simclr", "augment.blur=0.5", "augment.local_views=2"),
     )
-    config = composed(
-        "probe.layer=relu_1", "pretrain.precision=float32", "probe=finetune", "transfer=digits", *network, *views
-    )
+    config = composed("probe.layer=relu_1", "pretrain.precision=float32", probe, "transfer=digits", *network, *views)
     before, after = describe(config, DIGEST), describe(changed(config, key), DIGEST)
     assert (before.key != after.key) is (decides is Decides.WEIGHTS)
     assert (before.name.split("-")[-1] != after.name.split("-")[-1]) is (decides in (Decides.WEIGHTS, Decides.CELL))
@@ -258,6 +257,9 @@ def test_every_kind_of_setting_has_a_stable_identity(composed):
         (["probe=linear", "probe.epochs=3"], ["probe.epochs=3"]),
         (["probe=linear", "probe.epochs=3", "baselines=true"], []),
         (["probe=finetune", "probe.epochs=3"], []),
+        (["probe=linear", "probe.neighbours=[7]"], ["probe.neighbours=[7]"]),
+        (["probe=knn", "probe.neighbours=[7]"], []),
+        (["probe=knn", "probe.strengths=[0.5]"], []),  # raw pixels are classified by it
         (["optimizer=adamw", "optimizer.momentum=0.9"], []),  # says the default again
         (["optimizer=adamw", "optimizer.momentum=0.8"], ["optimizer.momentum=0.8"]),
         (["experiment=documents", "pretrain.statistics=together"], []),
@@ -267,6 +269,12 @@ def test_every_kind_of_setting_has_a_stable_identity(composed):
 )
 def test_what_was_typed_and_decides_nothing_is_known(composed, overrides, useless):
     assert idle([(composed(*overrides), overrides)]) == useless
+
+
+@pytest.mark.parametrize(("probe", "same"), [("linear", True), ("documents", True), ("knn", False)])
+def test_numbers_of_neighbours_name_another_cell_only_where_neighbours_are_asked(composed, probe, same):
+    usual, typed = (describe(composed(f"probe={probe}", *more), DIGEST) for more in ([], ["probe.neighbours=[7]"]))
+    assert (usual.name == typed.name) == same
 
 
 def test_what_decides_something_in_one_cell_of_a_grid_is_of_use(composed):
