@@ -5,6 +5,7 @@ On a terminal that is a live table, elsewhere a line for each change.
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 import threading
@@ -34,6 +35,9 @@ PLANNED_ROWS = 1000
 
 LIVE_ROWS = 30
 """Cells in the live table, those that run first: a taller one would leave the screen."""
+
+ANEW_SECONDS = 30.0
+"""How long an estimate of the time left stands."""
 
 STATE_STYLES = {
     State.RUN: "bold",
@@ -249,19 +253,23 @@ def print_status(root: str | Path, cells: list[Status]) -> None:
 def watch_status(look: Callable[[], list[Status]], left: Callable[[int], float | None]) -> None:
     """Show the state of every cell that ``look`` gives, again and again, until nothing runs any more.
 
-    With the seconds ``left`` to so many workers, as far as that is known.
+    With the seconds ``left`` to so many workers, as far as that is known. Finding out takes a whole plan, with a look
+    at the data: it is asked for every :data:`ANEW_SECONDS` only, and counted down in between.
     """
     console = Console(highlight=False)
+    end, asked = None, -math.inf
     with Live(console=console, auto_refresh=False, transient=console.is_terminal) as live:
         while True:
             cells = look()
             workers = {each.worker for each in cells if each.doing in (Doing.RUNNING, Doing.WAITING)}
             if not workers:
                 return
-            seconds = left(len(workers))
+            if (now := time.monotonic()) - asked >= ANEW_SECONDS:
+                seconds, asked = left(len(workers)), now
+                end = None if seconds is None else now + seconds
             table = _urgent(cells)
-            if seconds is not None:
-                table.caption = f"{table.caption}; about {duration(seconds)} left"
+            if end is not None:
+                table.caption = f"{table.caption}; about {duration(max(0.0, end - now))} left"
             live.update(table, refresh=True)
             time.sleep(2)
 

@@ -27,8 +27,9 @@ from simclr.grid.plan import (
     identify,
     plan,
 )
-from simclr.grid.table import print_plan
+from simclr.grid.table import print_plan, watch_status
 from simclr.records import result
+from simclr.records.status import Doing, Status
 from simclr.store.explain import Availability, Stage
 
 DIGEST = "d" * 64
@@ -271,3 +272,16 @@ def test_planning_imports_no_tensorflow():
 def test_a_plan_is_a_value():
     assert Plan(()) == Plan(())
     assert json.dumps(Plan(()).counts) == "{}"
+
+
+def test_the_time_left_is_not_planned_anew_at_every_look(capsys):
+    cells, asked = [Status("a-cell", Doing.RUNNING, worker="process 7 on here")], []
+    looks = iter([cells, cells, []])
+
+    def left(workers: int) -> float:
+        asked.append(workers)
+        return 100.0
+
+    watch_status(lambda: next(looks), left)
+    assert asked == [1]
+    assert "a-cell" in capsys.readouterr().out
