@@ -82,7 +82,9 @@ class FineTuning:
             assign_by_name(network, weights)
         self._model = classifier(representation(network, layer), len(images.classes))
         dtype = network.get_layer("backbone").compute_dtype
-        size, augment, seed = int(recipe.pretrain.sizes[-1][0]), labelled_augment(recipe.augment), recipe.seed
+        size, augment = int(recipe.pretrain.sizes[-1][0]), labelled_augment(recipe.augment)
+        # A variable and no constant of the step: one compiled for a seed serves them all.
+        seed = tf.Variable(recipe.seed, dtype=tf.int64, trainable=False, name="seed")
         self._model.views = lambda step, lines, aspect: labelled_views(augment, lines, aspect, size, seed, step, dtype)
         optimizer = FusedAdamW(0.0, weight_decay=float(probe.weight_decay))
         optimizer.exclude_from_weight_decay(var_names=[NOT_KERNELS])
