@@ -20,6 +20,7 @@ class Pending:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.asked = False  # this process has asked itself to stop meanwhile
         self._handlers: dict[int, Any] = {}
 
     def stop(self) -> NoReturn:
@@ -37,8 +38,6 @@ class Pending:
 
 _open: list[Pending] = []
 """Of the blocks that this process is in, the outermost first."""
-_asked = threading.Event()
-"""Since the outermost of them began, this process has asked itself to stop."""
 
 
 @contextmanager
@@ -56,14 +55,12 @@ def deferred() -> Iterator[Pending]:
         return
 
     def note(number: int, _: object) -> None:
-        if pending.signal is not None and number == signal.SIGTERM and _asked.is_set():
+        if pending.signal is not None and number == signal.SIGTERM and pending.asked:
             return
         again, pending.signal = pending.signal is not None, number
         if again:
             pending.stop()
 
-    if not _open:
-        _asked.clear()
     for number in _SIGNALS:
         if number != signal.SIGUSR2 or callable(signal.getsignal(number)):
             pending._handlers[number] = signal.signal(number, note)
@@ -117,7 +114,8 @@ def ask_to_stop() -> None:
     It may be so without knowing: a signal that has come is noted only once the main thread is back from a long call.
     """
     if not is_pending():
-        _asked.set()
+        for pending in _open:
+            pending.asked = True
         # The main thread is to act on it, also where it sleeps or waits, and wakes up for a signal of its own only.
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
