@@ -36,7 +36,8 @@ def test_failures_add_up_to_the_budget_and_no_more_and_keep_the_end_its_part() -
     begun = time.monotonic()
     with pytest.raises(TimeoutError, match="no answer"):
         patience.wait(patience.spare, never)
-    assert (patience.spare, 0 < patience.left <= 0.6, patience.sending < 0.6) == (0, True, True)
+    least = 0.9 - (time.monotonic() - begun)
+    assert (patience.spare, least <= patience.left <= 0.6, patience.sending < 0.6) == (0, True, True)
     asked = []
     with pytest.raises(TimeoutError, match="not waited for any more"):
         patience.wait(patience.spare, lambda: asked.append("a server"))

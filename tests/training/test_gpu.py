@@ -28,7 +28,6 @@ pytestmark = [
 
 TEN_STEPS = ("pretrain.epochs=1", "pretrain.batch_size=64", "pretrain.sizes=[[32,1.0]]", "pretrain.precision=float32")
 SHORT = ("encoder=small_resnet", "pretrain.epochs=6", "pretrain.checkpoint_epochs=1", "tracking.mode=disabled")
-
 FINE_TUNED = ("probe=finetune", "probe.subsets=1", "probe.epochs=2", "probe.stops=1", "probe.learning_rates=[0.001]")
 
 
