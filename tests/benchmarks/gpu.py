@@ -1,6 +1,7 @@
 """What a GPU makes of it: speeds beside PyTorch's, starts, a shared card, and where the time goes.
 
-At most eight minutes on an H100. PyTorch is taken from the interpreter that ``TORCH_PYTHON`` names, where it has one.
+At most eight minutes: what there is no time left for is not begun, and said. PyTorch is taken from the interpreter that
+``TORCH_PYTHON`` names, where it has one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from simclr.foundation.machine import gpu_capabilities
@@ -23,28 +25,56 @@ from tests.benchmarks.programs import torch_interpreter
 from tests.benchmarks.turns import Programs
 
 ROUNDS = 3
+LIMIT = 480.0
+"""Seconds for everything."""
 OURS = [sys.executable, "-m", "tests.benchmarks.gpu_program"]
 TORCH = str(Path(__file__).with_name("torch_resnet50.py"))
 RESNET, DOCUMENTS, SHARED = "resnet50:224:64", "documents:224:64:made:float32", "imagenet5:64:128"
 SMALL = ("digits:16:128", "imagenet5:32:128", "imagenet5:48:128", SHARED)
+ONE_EPOCH = ("pretrain.epochs=1", "pretrain.monitor_epochs=0")
 NO_DETERMINISM = "--xla_gpu_deterministic_ops=false"
 CHOSEN_BY_TIME = "--xla_gpu_exclude_nondeterministic_ops=true"
 """What to compare with: XLA as it comes, and its other flag for the same bits."""
 
 
-def measure() -> Iterator[tuple[str, str]]:
-    """Figures by name, each the median of three; nothing where no GPU is found."""
+def measure(limit: float = LIMIT) -> Iterator[tuple[str, str]]:
+    """Figures by name, speeds the median of three; nothing where no GPU is found."""
     card = _card()
     if card is None:
         yield "GPU", "not measured: nvidia-smi shows none"
         return
     yield "card", card
     with tempfile.TemporaryDirectory() as folder:
-        yield from _speeds(Path(folder))
-        yield from _arithmetic()
-        yield from _shared_card()
-        yield from _profiles(Path(folder))
-    yield from _commands()
+        yield from _while_time_is_left(_parts(Path(folder)), limit)
+
+
+Part = Callable[[], Iterator[tuple[str, str]]]
+
+
+def _parts(folder: Path) -> dict[str, tuple[float, Part]]:
+    """By name what is measured, and about how many seconds that takes on an H100, a bit more than less."""
+    readme, documents = ("head=two_relu", "probe.layer=-4"), ("experiment=documents", "probe=none", *ONE_EPOCH)
+    return {
+        "README's first command": (80, partial(_command_twice, readme)),
+        "documents, one epoch": (140, partial(_command_twice, documents)),
+        "speeds of batches of 64 and of small networks": (150, partial(_speeds, folder)),
+        "time on the card": (1, partial(_profiles, folder)),
+        "four at once": (45, _shared_card),
+        "speeds of batches of 256": (90, _speeds_of_large_batches),
+        "PyTorch's speeds of batches of 256": (60, lambda: _measured(_torch(["eager:256", "compiled:256"]))),
+        "arithmetic": (15, _arithmetic),
+    }
+
+
+def _while_time_is_left(parts: Mapping[str, tuple[float, Part]], limit: float) -> Iterator[tuple[str, str]]:
+    """The figures of those parts that can be done before so many seconds are over, in their order."""
+    begun = time.monotonic()
+    for name, (seconds, part) in parts.items():
+        left = max(0.0, limit - (time.monotonic() - begun))
+        if seconds <= left:
+            yield from part()
+        else:
+            yield name, f"not measured: takes about {seconds:.0f} s, and of {limit:.0f} s {left:.0f} are left"
 
 
 def _card() -> str | None:
@@ -60,34 +90,38 @@ def _card() -> str | None:
     return listed.stdout.splitlines()[0]
 
 
+def _ours(*programs: str, flag: str = "", profiles: Path | None = None) -> _Group:
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+    return _Group([*OURS, *programs], {"XLA_FLAGS": flags or None, "PROFILES": str(profiles) if profiles else None})
+
+
 def _speeds(profiles: Path) -> Iterator[tuple[str, str]]:
     """Images a second of every program, measured in turns; those of PyTorch on the same card beside ours.
 
     Programs are compiled side by side; what holds much of the card's memory is ended before the next is begun.
     """
-
-    def ours(*programs: str, flag: str = "") -> _Group:
-        flags = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
-        return _Group([*OURS, *programs], {"XLA_FLAGS": flags or None, "PROFILES": None if flag else str(profiles)})
-
+    small = [f"{name}:{does}" for name in SMALL for does in ("made", "profile")]
     yield from _measured(
         [
-            ("this project", ours(f"{RESNET}:given")),
-            ("this project", ours(f"{RESNET}:made", f"{RESNET}:profile")),
-            ("this project", ours(DOCUMENTS)),
-            ("this project", ours(*(f"{name}:{does}" for name in SMALL for does in ("made", "profile")))),
-            ("no determinism", ours(f"{SHARED}:made", flag=NO_DETERMINISM)),
-            ("kernels chosen by time", ours(f"{SHARED}:made", flag=CHOSEN_BY_TIME)),
+            ("this project", _ours(f"{RESNET}:given")),
+            ("this project", _ours(f"{RESNET}:made", f"{RESNET}:profile", profiles=profiles)),
+            ("this project", _ours(DOCUMENTS)),
+            ("this project", _ours(*small, profiles=profiles)),
+            ("no determinism", _ours(f"{SHARED}:made", flag=NO_DETERMINISM)),
+            ("kernels chosen by time", _ours(f"{SHARED}:made", flag=CHOSEN_BY_TIME)),
             *_torch(["eager:64", "compiled:64"]),
         ]
     )
+
+
+def _speeds_of_large_batches() -> Iterator[tuple[str, str]]:
+    """The same of a ResNet-50 with batches of 256; and what the same bits cost it."""
     yield from _measured(
         [
-            ("this project", ours("resnet50:224:256:given", "resnet50:224:256:made")),
-            ("no determinism", ours(f"{RESNET}:made", flag=NO_DETERMINISM)),
+            ("this project", _ours("resnet50:224:256:given", "resnet50:224:256:made")),
+            ("no determinism", _ours(f"{RESNET}:made", flag=NO_DETERMINISM)),
         ]
     )
-    yield from _measured(_torch(["eager:256", "compiled:256"]))
 
 
 def _arithmetic() -> Iterator[tuple[str, str]]:
@@ -168,32 +202,25 @@ def _shared_card() -> Iterator[tuple[str, str]]:
     yield f"four at once of {program} against one after another", f"{4 * alone / statistics.median(together):.2f} times"
 
 
-def _commands() -> Iterator[tuple[str, str]]:
-    """Whole commands: the README's first one, and a second pretraining of the documents' network to its first step."""
+def _command_twice(overrides: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """A whole command when nothing is compiled yet, whatever was measured before; and again, with another seed."""
     with tempfile.TemporaryDirectory() as root:
         told = (f"root={root}", "tracking.mode=disabled", "hydra.verbose=simclr.training.resume")
-        # Nothing is compiled yet, whatever was measured before.
         anew = {**os.environ, "XDG_CACHE_HOME": str(Path(root, "cache"))}
-        for name, overrides in (
-            ("README's first command", ("head=two_relu", "probe.layer=-4")),
-            (
-                "documents, one epoch",
-                ("experiment=documents", "probe=none", "pretrain.epochs=1", "pretrain.monitor_epochs=0"),
-            ),
-        ):
-            for number in range(2):
-                begun = time.time()
-                done = subprocess.run(
-                    [*RUN, *overrides, *told, f"seed={number}"], capture_output=True, text=True, check=False, env=anew
-                )
-                took = time.time() - begun
-                first = re.search(r"first step at (\d+\.\d+)", done.stderr)
-                if done.returncode or not first:
-                    yield f"{name}, run {number + 1}", f"exit {done.returncode}: {done.stderr[-300:]}"
-                    continue
-                told_parts = re.search(r"\d+ epochs at .*in all", done.stdout + done.stderr)
-                yield (
-                    f"{name}, run {number + 1}",
-                    f"first step after {float(first[1]) - begun:.1f} s, {took:.1f} s in all; "
-                    + (told_parts[0] if told_parts else ""),
-                )
+        for number in range(2):
+            name = f"{' '.join(overrides)}, {'a further seed' if number else 'nothing compiled before'}"
+            begun = time.time()
+            done = subprocess.run(
+                [*RUN, *overrides, *told, f"seed={number}"], capture_output=True, text=True, check=False, env=anew
+            )
+            took = time.time() - begun
+            first = re.search(r"first step at (\d+\.\d+)", done.stderr)
+            if done.returncode or not first:
+                yield name, f"exit {done.returncode}: {done.stderr[-300:]}"
+                continue
+            told_parts = re.search(r"\d+ epochs? at .*in all", done.stdout + done.stderr)
+            yield (
+                name,
+                f"first step after {float(first[1]) - begun:.1f} s, {took:.1f} s in all; "
+                + (told_parts[0] if told_parts else ""),
+            )
