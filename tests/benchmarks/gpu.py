@@ -32,40 +32,35 @@ OURS = [sys.executable, "-m", "tests.benchmarks.gpu_program"]
 TORCH = str(Path(__file__).with_name("torch_resnet50.py"))
 RESNET, DOCUMENTS, SHARED = "resnet50:224:64", "documents:224:64:made:float32", "imagenet5:64:128"
 SMALL = ("digits:16:128", "imagenet5:32:128", "imagenet5:48:128", SHARED)
-ONE_EPOCH = ("pretrain.epochs=1", "pretrain.monitor_epochs=0")
 NO_DETERMINISM = "--xla_gpu_deterministic_ops=false"
 CHOSEN_BY_TIME = "--xla_gpu_exclude_nondeterministic_ops=true"
 """What to compare with: XLA as it comes, and its other flag for the same bits."""
 
 
-def measure(limit: float = LIMIT) -> Iterator[tuple[str, str]]:
+Part = Callable[[], Iterator[tuple[str, str]]]
+
+
+def measure() -> Iterator[tuple[str, str]]:
     """Figures by name, speeds the median of three; nothing where no GPU is found."""
     card = _card()
     if card is None:
         yield "GPU", "not measured: nvidia-smi shows none"
         return
     yield "card", card
-    with tempfile.TemporaryDirectory() as folder:
-        yield from _while_time_is_left(_parts(Path(folder)), limit)
-
-
-Part = Callable[[], Iterator[tuple[str, str]]]
-
-
-def _parts(folder: Path) -> dict[str, tuple[float, Part]]:
-    """By name what is measured, and about how many seconds that takes on an H100, a bit more than less."""
-    readme, documents = ("head=two_relu", "probe.layer=-4"), ("experiment=documents", "probe=none", *ONE_EPOCH)
-    return {
+    readme = ("head=two_relu", "probe.layer=-4")
+    documents = ("experiment=documents", "probe=none", "pretrain.epochs=1", "pretrain.monitor_epochs=0")
+    # About how many seconds each takes on an H100, a bit more than less.
+    parts: dict[str, tuple[float, Part]] = {
         "README's first command": (80, partial(_command_twice, readme)),
         "documents, one epoch": (140, partial(_command_twice, documents)),
-        "speeds of batches of 64 and of small networks": (150, partial(_speeds, folder)),
-        "time on the card": (1, partial(_profiles, folder)),
+        "speeds of batches of 64 and of small networks, time on the card": (150, _speeds),
         "four at once": (30, _shared_card),
         "four at once under MPS": (30, _under_mps),
         "speeds of batches of 256": (90, _speeds_of_large_batches),
         "PyTorch's speeds of batches of 256": (60, lambda: _measured(_torch(["eager:256", "compiled:256"]))),
         "arithmetic": (15, _arithmetic),
     }
+    yield from _while_time_is_left(parts, LIMIT)
 
 
 def _while_time_is_left(parts: Mapping[str, tuple[float, Part]], limit: float) -> Iterator[tuple[str, str]]:
@@ -95,28 +90,30 @@ def _card() -> str | None:
     return listed.stdout.splitlines()[0]
 
 
-def _ours(*programs: str, flag: str = "", profiles: Path | None = None) -> _Group:
+def _ours(*programs: str, flag: str = "", profiles: str | None = None) -> _Group:
     flags = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
-    return _Group([*OURS, *programs], {"XLA_FLAGS": flags or None, "PROFILES": str(profiles) if profiles else None})
+    return _Group([*OURS, *programs], {"XLA_FLAGS": flags or None, "PROFILES": profiles})
 
 
-def _speeds(profiles: Path) -> Iterator[tuple[str, str]]:
-    """Images a second of every program, measured in turns; those of PyTorch on the same card beside ours.
+def _speeds() -> Iterator[tuple[str, str]]:
+    """Images a second of every program, measured in turns; those of PyTorch on the same card beside ours; and profiles.
 
     Programs are compiled side by side; what holds much of the card's memory is ended before the next is begun.
     """
     small = [f"{name}:{does}" for name in SMALL for does in ("made", "profile")]
-    yield from _measured(
-        [
-            ("this project", _ours(f"{RESNET}:given")),
-            ("this project", _ours(f"{RESNET}:made", f"{RESNET}:profile", profiles=profiles)),
-            ("this project", _ours(DOCUMENTS)),
-            ("this project", _ours(*small, profiles=profiles)),
-            ("no determinism", _ours(f"{SHARED}:made", flag=NO_DETERMINISM)),
-            ("kernels chosen by time", _ours(f"{SHARED}:made", flag=CHOSEN_BY_TIME)),
-            *_torch(["eager:64", "compiled:64"]),
-        ]
-    )
+    with tempfile.TemporaryDirectory() as profiles:
+        yield from _measured(
+            [
+                ("this project", _ours(f"{RESNET}:given")),
+                ("this project", _ours(f"{RESNET}:made", f"{RESNET}:profile", profiles=profiles)),
+                ("this project", _ours(DOCUMENTS)),
+                ("this project", _ours(*small, profiles=profiles)),
+                ("no determinism", _ours(f"{SHARED}:made", flag=NO_DETERMINISM)),
+                ("kernels chosen by time", _ours(f"{SHARED}:made", flag=CHOSEN_BY_TIME)),
+                *_torch(["eager:64", "compiled:64"]),
+            ]
+        )
+        yield from _profiles(Path(profiles))
 
 
 def _speeds_of_large_batches() -> Iterator[tuple[str, str]]:
@@ -183,27 +180,31 @@ def _measured(groups: list[tuple[str, _Group]], rounds: int = ROUNDS) -> Iterato
             ready.append((name, group))
         except RuntimeError as error:
             yield name, f"not measured: {error}"
-    for name, group in ready:
-        for program, speed, compiled in group.speeds(rounds):
-            yield f"{name}, {program}", f"{speed:,.0f} images/s (ready in {compiled:.1f} s)"
-    for _, group in ready:
-        group.stop()
+    try:
+        for name, group in ready:
+            for program, speed, compiled in group.speeds(rounds):
+                yield f"{name}, {program}", f"{speed:,.0f} images/s (ready in {compiled:.1f} s)"
+    finally:  # what is measured next is to have the card for itself
+        for _, group in ready:
+            group.stop()
 
 
 def _shared_card(environment: Mapping[str, str] | None = None) -> Iterator[tuple[str, str]]:
     """Four processes that train at once, against one after another."""
     program = f"{SHARED}:made"
     processes = [Programs([*OURS, program], environment) for _ in range(4)]
-    for each in processes:
-        each.wait()
-    alone = statistics.median(processes[0].step(program) for _ in range(ROUNDS))
-    together = []
-    for _ in range(ROUNDS):
+    try:
         for each in processes:
-            each.begin(program)
-        together.append(max(each.end() for each in processes))
-    for each in processes:
-        each.stop()
+            each.wait()
+        alone = statistics.median(processes[0].step(program) for _ in range(ROUNDS))
+        together = []
+        for _ in range(ROUNDS):
+            for each in processes:
+                each.begin(program)
+            together.append(max(each.end() for each in processes))
+    finally:
+        for each in processes:
+            each.stop()
     name = f"four at once of {program}{' under MPS' if environment else ''}"
     yield name, f"{4 * alone / statistics.median(together):.2f} times one after another"
 
@@ -212,8 +213,7 @@ def _under_mps() -> Iterator[tuple[str, str]]:
     """The same where NVIDIA's MPS lets kernels of several processes run side by side; else a card takes turns."""
     control = shutil.which("nvidia-cuda-mps-control")
     if control is None:
-        yield "four at once under MPS", "not measured: there is no nvidia-cuda-mps-control"
-        return
+        raise RuntimeError("there is no nvidia-cuda-mps-control")
     with tempfile.TemporaryDirectory() as folder:
         served = {**os.environ, "CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
         subprocess.run([control, "-d"], env=served, check=True)
